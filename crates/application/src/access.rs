@@ -1,0 +1,145 @@
+//! Who is asking.
+
+use std::sync::Arc;
+
+use domain::ports::{Clock, StoreError, Tokens, Users};
+use domain::{Role, UserId};
+use thiserror::Error;
+
+/// Proof that a request comes from a user whose account stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedIn {
+    user: UserId,
+}
+
+impl SignedIn {
+    /// Whose request it is.
+    pub fn user(self) -> UserId {
+        self.user
+    }
+}
+
+/// Proof that a request comes from a user who is an admin at present, whatever their token says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Admin {
+    user: UserId,
+}
+
+impl Admin {
+    /// Whose request it is.
+    pub fn user(self) -> UserId {
+        self.user
+    }
+}
+
+/// Turns access tokens into proofs.
+pub struct Access {
+    users: Arc<dyn Users>,
+    tokens: Arc<dyn Tokens>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Access {
+    /// Checks tokens with `tokens` and accounts with `users`.
+    pub fn new(users: Arc<dyn Users>, tokens: Arc<dyn Tokens>, clock: Arc<dyn Clock>) -> Self {
+        Self { users, tokens, clock }
+    }
+
+    /// The user of this token.
+    pub async fn signed_in(&self, token: &str) -> Result<SignedIn, AccessError> {
+        let (user, _) = self.holder(token).await?;
+        Ok(SignedIn { user })
+    }
+
+    /// The admin of this token. The role is the account's present one.
+    pub async fn admin(&self, token: &str) -> Result<Admin, AccessError> {
+        match self.holder(token).await? {
+            (user, Role::Admin) => Ok(Admin { user }),
+            (_, Role::User) => Err(AccessError::Forbidden),
+        }
+    }
+
+    async fn holder(&self, token: &str) -> Result<(UserId, Role), AccessError> {
+        let claims = self.tokens.verify(token, self.clock.now()).map_err(|_| AccessError::Unauthenticated)?;
+        let role = self.users.role_of(claims.user).await?.ok_or(AccessError::Unauthenticated)?;
+        Ok((claims.user, role))
+    }
+}
+
+/// Why somebody may not.
+#[derive(Debug, Clone, Error)]
+pub enum AccessError {
+    /// The token is not valid, or its user is gone.
+    #[error("the access token is not valid")]
+    Unauthenticated,
+    /// The user is no admin.
+    #[error("only an admin may do this")]
+    Forbidden,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[cfg(test)]
+pub(crate) mod proof {
+    //! Proofs for the unit tests of other use cases.
+
+    use super::{Admin, SignedIn};
+    use domain::UserId;
+
+    pub(crate) fn signed_in(user: UserId) -> SignedIn {
+        SignedIn { user }
+    }
+
+    pub(crate) fn admin(user: UserId) -> Admin {
+        Admin { user }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::ports::{Claims, InvalidToken, MockClock, MockTokens, MockUsers};
+    use domain::{Role, Timestamp, UserId};
+
+    use super::*;
+
+    fn access(token: Result<u64, InvalidToken>, role: Option<Role>) -> Access {
+        let mut tokens = MockTokens::new();
+        tokens.expect_verify().returning(move |_, _| {
+            token.map(|user| Claims {
+                user: UserId::new(user).unwrap(),
+                email: None,
+                // What the token says of the role is never believed.
+                role: Some(Role::Admin),
+            })
+        });
+        let mut users = MockUsers::new();
+        users.expect_role_of().returning(move |_| Ok(role));
+        let mut clock = MockClock::new();
+        clock.expect_now().return_const(Timestamp::parse("2030-01-01T00:00:00Z").unwrap());
+        Access::new(Arc::new(users), Arc::new(tokens), Arc::new(clock))
+    }
+
+    #[tokio::test]
+    async fn an_admin_is_who_is_one_at_present() {
+        let admin = access(Ok(7), Some(Role::Admin)).admin("t").await.unwrap();
+        assert_eq!(admin.user().get(), 7);
+        assert!(matches!(access(Ok(7), Some(Role::User)).admin("t").await, Err(AccessError::Forbidden)));
+    }
+
+    #[tokio::test]
+    async fn a_token_of_a_user_who_is_gone_is_no_proof() {
+        assert!(matches!(access(Ok(7), None).signed_in("t").await, Err(AccessError::Unauthenticated)));
+        assert!(matches!(access(Ok(7), None).admin("t").await, Err(AccessError::Unauthenticated)));
+    }
+
+    #[tokio::test]
+    async fn an_invalid_token_never_reaches_the_store() {
+        let mut tokens = MockTokens::new();
+        tokens.expect_verify().returning(|_, _| Err(InvalidToken));
+        let mut clock = MockClock::new();
+        clock.expect_now().return_const(Timestamp::parse("2030-01-01T00:00:00Z").unwrap());
+        let access = Access::new(Arc::new(MockUsers::new()), Arc::new(tokens), Arc::new(clock));
+        assert!(matches!(access.signed_in("t").await, Err(AccessError::Unauthenticated)));
+    }
+}

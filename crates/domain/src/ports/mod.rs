@@ -1,0 +1,39 @@
+//! What the program needs from the outside, as traits. Each says what its caller may rely on:
+//! what is atomic, what absence means, which errors there are.
+//!
+//! With the feature `mock`, every port `X` has a `MockX` beside it.
+
+mod audit;
+mod bookings;
+mod clock;
+mod events;
+mod passwords;
+mod probe;
+mod registrations;
+mod sessions;
+mod store;
+mod tokens;
+mod users;
+mod versions;
+
+pub use audit::{Audit, Inconsistency};
+pub use bookings::{BookError, BookSeat, Bookings, CancelError, CancelSeat};
+pub use clock::Clock;
+pub use events::{
+    CreateEventError, DeleteEvent, DeleteEventError, DeletedEvent, Events, UpdateEvent, UpdateEventError,
+};
+pub use passwords::{Passwords, PasswordsError};
+pub use probe::Probe;
+pub use registrations::{RegistrationFilter, Registrations};
+pub use sessions::{RotateError, Sessions};
+pub use store::{Cause, StoreError};
+pub use tokens::{AccessToken, Claims, InvalidToken, Tokens};
+pub use users::{AddUserError, Credentials, NewUser, ProfilePatch, UpdateUserError, Users};
+pub use versions::{EventStamp, VersionAnswer, VersionQuestion, Versions};
+
+#[cfg(feature = "mock")]
+pub use {
+    audit::MockAudit, bookings::MockBookings, clock::MockClock, events::MockEvents, passwords::MockPasswords,
+    probe::MockProbe, registrations::MockRegistrations, sessions::MockSessions, tokens::MockTokens, users::MockUsers,
+    versions::MockVersions,
+};

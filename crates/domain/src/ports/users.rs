@@ -1,0 +1,88 @@
+//! Accounts.
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use super::StoreError;
+use crate::{Command, Committed, EmailAddress, KeyConflict, PasswordHash, PersonName, Role, Timestamp, User, UserId};
+
+/// The accounts; an e-mail address belongs to one at most.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Users: Send + Sync {
+    /// The user, or `None` if there is none of this id.
+    async fn find(&self, id: UserId) -> Result<Option<User>, StoreError>;
+
+    /// What the account may do at present, or `None` if it is gone.
+    async fn role_of(&self, id: UserId) -> Result<Option<Role>, StoreError>;
+
+    /// The user of this address with the hash of their password, or `None` if there is none.
+    async fn credentials(&self, email: &EmailAddress) -> Result<Option<Credentials>, StoreError>;
+
+    /// Adds an account.
+    async fn add(&self, user: NewUser) -> Result<User, AddUserError>;
+
+    /// Changes the author's own profile, in one transaction with the command's key.
+    async fn update(&self, command: Command<ProfilePatch>) -> Result<Committed<User>, UpdateUserError>;
+}
+
+/// An account to be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewUser {
+    /// The person's name.
+    pub name: PersonName,
+    /// The person's address.
+    pub email: EmailAddress,
+    /// The hash of their password.
+    pub password: PasswordHash,
+    /// What the account may do.
+    pub role: Role,
+    /// When.
+    pub created_at: Timestamp,
+}
+
+/// A user and what proves them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user.
+    pub user: User,
+    /// The hash of their password.
+    pub password: PasswordHash,
+}
+
+/// Changes to a profile; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProfilePatch {
+    /// A new name.
+    pub name: Option<PersonName>,
+    /// A new address.
+    pub email: Option<EmailAddress>,
+}
+
+/// Why no account was added.
+#[derive(Debug, Clone, Error)]
+pub enum AddUserError {
+    /// Somebody has this address.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a profile was not changed.
+#[derive(Debug, Clone, Error)]
+pub enum UpdateUserError {
+    /// Somebody else has this address.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+    /// The author's account is gone.
+    #[error("the author's account does not exist")]
+    AuthorGone,
+    /// The idempotency key stands in the way.
+    #[error(transparent)]
+    Key(#[from] KeyConflict),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
