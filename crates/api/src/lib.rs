@@ -1,1 +1,31 @@
-//! Placeholder.
+//! The HTTP face of `boxoffice`: routes, extractors, the problem table and the OpenAPI document.
+//!
+//! This room turns requests into calls of the use cases and their outcomes into answers. It must
+//! not hold a rule about events or seats, nor know any adapter.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`server`] | the server and what it is made of |
+//! | `routes` | one file a noun; each begins with `configure` |
+//! | `wire` | the shapes clients see, with their conversions from the domain's |
+//! | `caller`, `body`, `query`, `field`, `conditional` | parsing: who asks, and for what |
+//! | `reply`, `problem` | answering: the shapes of success, the one table of errors |
+//! | `middleware` | what happens around every request |
+//! | `openapi` | the document, collected from the routes and completed from the problem table |
+
+mod body;
+mod caller;
+mod conditional;
+mod field;
+mod metrics;
+mod middleware;
+mod openapi;
+mod problem;
+mod query;
+mod reply;
+mod routes;
+pub mod server;
+mod wire;
+
+pub use openapi::openapi_json;
+pub use server::{Draining, HttpOptions, Services, serve};

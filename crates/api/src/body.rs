@@ -1,0 +1,142 @@
+//! The body of a request, and the idempotency key that may come with it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::web::{Bytes, BytesMut};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use domain::{Fingerprint, IdempotencyKey, Once};
+use futures_util::StreamExt;
+use garde::Validate;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::field::{self, Violation};
+use crate::problem::{Code, Problem};
+
+/// The largest body there is a use for.
+pub(crate) const MAX_BYTES: usize = 64 * 1024;
+
+/// How long a body may take to arrive.
+const READ_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A request's body, read whole.
+///
+/// Reading it never fails the extraction: who may not ask at all is told that first. What was wrong
+/// with the body comes out when it is used.
+pub(crate) struct RequestBody {
+    request: HttpRequest,
+    bytes: Result<Bytes, Problem>,
+}
+
+impl RequestBody {
+    /// The body as JSON, every field checked, `context` being what the checks need to know.
+    pub(crate) fn json<T>(&self, context: &T::Context) -> Result<T, Problem>
+    where
+        T: DeserializeOwned + Validate,
+    {
+        let bytes = self.bytes()?;
+        require_json(&self.request)?;
+        // A sequence would be read as the fields in order, which nobody promised.
+        let begins_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+        let value: T = match serde_json::from_slice(bytes) {
+            Ok(value) if begins_object => value,
+            Ok(_) => return Err(not_an_object()),
+            Err(error) if error.is_data() && !begins_object && is_json(bytes) => return Err(not_an_object()),
+            Err(error) => {
+                return Err(Problem::detailed(Code::MalformedRequest, format!("The body is not JSON: {error}.")));
+            }
+        };
+        value.validate_with(context).map_err(|report| field::report(&report))?;
+        Ok(value)
+    }
+
+    /// The idempotency key of the request, with the request's fingerprint.
+    pub(crate) fn once(&self) -> Result<Option<Once>, Problem> {
+        let mut keys = self.request.headers().get_all("Idempotency-Key");
+        let Some(header) = keys.next() else { return Ok(None) };
+        let refused = |violation: Violation| Problem::validation(vec![violation.of("Idempotency-Key")]);
+        if keys.next().is_some() {
+            return Err(refused(Violation::new("repeated", "must be sent once")));
+        }
+        let raw = header.to_str().unwrap_or_default();
+        let bare = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')).unwrap_or(raw);
+        let key = IdempotencyKey::parse(bare).map_err(|invalid| refused(invalid.into()))?;
+        Ok(Some(Once { key, fingerprint: self.fingerprint()? }))
+    }
+
+    fn bytes(&self) -> Result<&Bytes, Problem> {
+        self.bytes.as_ref().map_err(Clone::clone)
+    }
+
+    fn fingerprint(&self) -> Result<Fingerprint, Problem> {
+        let mut hash = Sha256::new();
+        for part in [self.request.method().as_str().as_bytes(), self.request.path().as_bytes()] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        hash.update(self.bytes()?);
+        Ok(Fingerprint::new(hash.finalize().into()))
+    }
+}
+
+impl FromRequest for RequestBody {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let payload = payload.take();
+        Box::pin(async move {
+            let bytes = match tokio::time::timeout(READ_DEADLINE, read(&request, payload)).await {
+                Ok(bytes) => bytes,
+                Err(_) => Err(Problem::detailed(Code::MalformedRequest, "The body did not arrive in time.")),
+            };
+            Ok(Self { request, bytes })
+        })
+    }
+}
+
+async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Problem> {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length: u64| length > MAX_BYTES as u64) {
+        return Err(Code::PayloadTooLarge.into());
+    }
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Problem::detailed(Code::MalformedRequest, "The body's framing is broken."))?;
+        if bytes.len() + chunk.len() > MAX_BYTES {
+            return Err(Code::PayloadTooLarge.into());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+/// `application/json`, or a type built on it, in UTF-8.
+fn require_json(request: &HttpRequest) -> Result<(), Problem> {
+    let once = request.headers().get_all(CONTENT_TYPE).count() == 1;
+    let utf8 = |mime: &actix_web::mime::Mime| mime.get_param("charset").is_none_or(|charset| charset == "utf-8");
+    match request.mime_type() {
+        Ok(Some(mime))
+            if once
+                && mime.type_() == "application"
+                && (mime.subtype() == "json" || mime.suffix().is_some_and(|suffix| suffix == "json"))
+                && utf8(&mime) =>
+        {
+            Ok(())
+        }
+        _ => Err(Code::UnsupportedMediaType.into()),
+    }
+}
+
+fn is_json(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+}
+
+fn not_an_object() -> Problem {
+    Problem::validation(vec![Violation::new("wrong_type", "the body must be an object").of("")])
+}

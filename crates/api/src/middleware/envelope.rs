@@ -1,0 +1,160 @@
+//! What every request and answer have in common: the request's id, the access line, the metrics,
+//! the security headers, the shape of errors, and `HEAD`.
+
+use std::time::{Duration, Instant};
+
+use actix_web::Error;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use tracing::Instrument;
+
+use crate::caller::LoggedUser;
+use crate::metrics;
+use crate::openapi::Operations;
+use crate::problem::{Code, PROBLEM_JSON, Problem};
+
+/// The longest request id of a client's own that is kept.
+const MAX_REQUEST_ID: usize = 128;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What Helmet sends, without `upgrade-insecure-requests`: that breaks a page served over plain HTTP.
+/// Swagger UI needs inline styles and pictures in `data:` addresses.
+const SECURITY_HEADERS: [(&str, &str); 13] = [
+    (
+        "content-security-policy",
+        "default-src 'self'; base-uri 'self'; connect-src 'self'; font-src 'self' data:; form-action 'self'; \
+         frame-ancestors 'self'; img-src 'self' data:; object-src 'none'; script-src 'self'; \
+         script-src-attr 'none'; style-src 'self' 'unsafe-inline'",
+    ),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("origin-agent-cluster", "?1"),
+    ("referrer-policy", "no-referrer"),
+    ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+    ("x-content-type-options", "nosniff"),
+    ("x-dns-prefetch-control", "off"),
+    ("x-download-options", "noopen"),
+    ("x-frame-options", "SAMEORIGIN"),
+    ("x-permitted-cross-domain-policies", "none"),
+    ("x-xss-protection", "0"),
+    ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
+];
+
+/// Wraps a request and its answer.
+pub(crate) async fn envelope(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let started = Instant::now();
+    let request_id = request_id(request.headers());
+    let method = request.method().clone();
+    if method == Method::HEAD {
+        // The connection remembers the method and leaves the body out.
+        request.head_mut().method = Method::GET;
+    }
+    let handle = request.request().clone();
+    let span = tracing::info_span!("request", request_id = request_id.to_str().unwrap_or_default());
+    let mut response = match next.call(request).instrument(span).await {
+        Ok(response) => response.map_into_boxed_body(),
+        Err(error) => ServiceResponse::new(handle, error.error_response()),
+    };
+    response = with_problem(response, request_id.to_str().unwrap_or_default());
+    finish_headers(&mut response, request_id.clone());
+    record(&response, &method, &request_id, started.elapsed());
+    Ok(response)
+}
+
+/// The client's own id if it can be logged and sent back, or a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let printable = |id: &&HeaderValue| {
+        (1..=MAX_REQUEST_ID).contains(&id.len()) && id.as_bytes().iter().all(|byte| (b' '..=b'~').contains(byte))
+    };
+    headers.get(REQUEST_ID).filter(printable).cloned().unwrap_or_else(|| {
+        let id = uuid::Uuid::now_v7().to_string();
+        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
+    })
+}
+
+/// Gives an error its body: our own problems theirs, the framework's bare refusals one of ours.
+fn with_problem(response: ServiceResponse, request_id: &str) -> ServiceResponse {
+    let status = response.status();
+    let own = response.response().extensions().get::<Problem>().cloned();
+    let bare = || {
+        let already = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON);
+        (status.is_client_error() || status.is_server_error()) && !already
+    };
+    let Some(problem) = own.or_else(|| bare().then(|| bare_refusal(&response))) else { return response };
+    let (request, response) = response.into_parts();
+    let mut response = response.set_body(BoxBody::new(problem.body(request_id)));
+    *response.status_mut() = problem.code.status();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    ServiceResponse::new(request, response)
+}
+
+fn bare_refusal(response: &ServiceResponse) -> Problem {
+    let preflight = response.request().method() == Method::OPTIONS && response.status() == StatusCode::BAD_REQUEST;
+    if preflight {
+        return Problem::detailed(
+            Code::MalformedRequest,
+            "The CORS preflight asks for what this origin is not allowed.",
+        );
+    }
+    Problem::new(Code::of_bare(response.status()))
+}
+
+fn finish_headers(response: &mut ServiceResponse, request_id: HeaderValue) {
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, request_id);
+    for (name, value) in SECURITY_HEADERS {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(CACHE_CONTROL) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// Counts the request and writes its access line. The query is left out: people put secrets there.
+fn record(response: &ServiceResponse, method: &Method, request_id: &HeaderValue, elapsed: Duration) {
+    let request = response.request();
+    let route = request
+        .app_data::<actix_web::web::Data<Operations>>()
+        .and_then(|operations| operations.template(request.path()))
+        .unwrap_or("unmatched");
+    let status = response.status().as_u16();
+    metrics::request(method, route, status, elapsed);
+    tracing::info!(
+        target: "access",
+        request_id = request_id.to_str().unwrap_or_default(),
+        user_id = actix_web::HttpMessage::extensions(request).get::<LoggedUser>().map(|user| user.0.get()),
+        method = method.as_str(),
+        route,
+        path = request.path(),
+        status,
+        latency_ms = elapsed.as_secs_f64() * 1000.0,
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id_of(sent: &str) -> String {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_bytes(sent.as_bytes()).unwrap());
+        request_id(&headers).to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_clients_own_id_is_kept_if_it_is_fit_to_print() {
+        assert_eq!(id_of("checkout-42"), "checkout-42");
+        for unfit in ["", "é", &"x".repeat(129)] {
+            assert_ne!(id_of(unfit), unfit);
+        }
+    }
+}

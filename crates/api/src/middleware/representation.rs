@@ -1,0 +1,89 @@
+//! Which form of an answer is sent: compressed or not, and not at all to who has it already.
+//!
+//! A handler renders the whole body and names its tag; here the coding is chosen, the tag becomes
+//! that coding's, and only then it is compared with the client's copy.
+
+use std::io::Write;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{
+    AcceptEncoding, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, Encoding, Header, HeaderValue, VARY,
+};
+use actix_web::http::{Method, StatusCode};
+use actix_web::middleware::Next;
+use actix_web::web::Bytes;
+use actix_web::{Error, HttpRequest};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::conditional::{client_has, compressed_tag};
+
+/// Bodies under this many bytes are sent as they are: compressing them saves no packet.
+const MIN_COMPRESSED: usize = 1024;
+
+/// Chooses the form of an answer to a read.
+pub(crate) async fn representation(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let read = request.method() == Method::GET;
+    let response = next.call(request).await?.map_into_boxed_body();
+    if !read || response.status() != StatusCode::OK || response.headers().contains_key(CONTENT_ENCODING) {
+        return Ok(response);
+    }
+    let (request, response) = response.into_parts();
+    let (mut response, body) = response.into_parts();
+    let body = match body.try_into_bytes() {
+        Ok(bytes) => bytes,
+        Err(stream) => return Ok(ServiceResponse::new(request, response.set_body(stream))),
+    };
+    let compressible = body.len() >= MIN_COMPRESSED && is_text(response.headers().get(CONTENT_TYPE));
+    let compressed = compressible && accepts_gzip(&request);
+    let headers = response.headers_mut();
+    if compressible {
+        headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+    }
+    let tag = headers
+        .get(ETAG)
+        .and_then(|tag| tag.to_str().ok())
+        .map(|tag| if compressed { compressed_tag(tag) } else { tag.to_owned() });
+    if let Some(tag) = tag {
+        let current = client_has(&request, &tag);
+        headers.insert(ETAG, HeaderValue::try_from(tag)?);
+        if current {
+            headers.remove(CONTENT_TYPE);
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            return Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(()))));
+        }
+    }
+    let body = if compressed {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.remove(CONTENT_LENGTH);
+        gzip(&body)?
+    } else {
+        body
+    };
+    Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(body))))
+}
+
+fn accepts_gzip(request: &HttpRequest) -> bool {
+    let supported = [Encoding::gzip(), Encoding::identity()];
+    AcceptEncoding::parse(request)
+        .ok()
+        .and_then(|accepted| accepted.negotiate(supported.iter()))
+        .is_some_and(|chosen| chosen == Encoding::gzip())
+}
+
+fn is_text(kind: Option<&HeaderValue>) -> bool {
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    ["application/json", "text/html", "text/css", "text/javascript", "text/plain"]
+        .iter()
+        .any(|text| kind.starts_with(text))
+}
+
+fn gzip(body: &Bytes) -> std::io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 3), Compression::fast());
+    encoder.write_all(body)?;
+    Ok(encoder.finish()?.into())
+}

@@ -1,0 +1,128 @@
+//! What operators and their machines ask.
+
+use std::time::Duration;
+
+use actix_web::web::Data;
+use actix_web::{HttpResponse, get};
+use domain::ports::Probe;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::problem::Problem;
+use crate::reply::{self, Reply};
+use crate::server::{Draining, Services};
+
+/// How long a dependency may take to answer: the whole check has to end within 2 seconds.
+const PROBE_DEADLINE: Duration = Duration::from_millis(1500);
+
+pub(crate) fn configure(config: &mut ServiceConfig) {
+    config.service(live).service(ready).service(metrics);
+}
+
+/// Alive
+///
+/// The program runs and answers, whatever its dependencies do.
+#[utoipa::path(
+    tag = "operation",
+    operation_id = "live",
+    responses((status = 200, description = "Alive.", body = Liveness)),
+)]
+#[get("/health/live")]
+async fn live() -> HttpResponse {
+    reply::operational(&Liveness { status: Alive::Live })
+}
+
+/// Ready
+///
+/// Whether the instance can be given work: the database answers, and the instance is not about to
+/// stop. A lost Redis costs speed only: `degraded`, but ready. Answered within 2 seconds.
+#[utoipa::path(
+    tag = "operation",
+    operation_id = "ready",
+    responses((status = 200, description = "Ready, perhaps degraded.", body = Readiness)),
+    extensions(("x-problems" = json!(["unavailable"]))),
+)]
+#[get("/health/ready")]
+async fn ready(services: Data<Services>, draining: Data<Draining>) -> Reply {
+    let (database, redis) = futures_util::join!(probe(Some(&*services.database)), probe(services.redis.as_deref()));
+    let stopping = draining.has_begun();
+    let dependencies = Dependencies { database, redis };
+    if stopping || database == State::Down {
+        let mut states = serde_json::json!(dependencies);
+        states["stopping"] = stopping.into();
+        return Err(Problem::not_ready(states));
+    }
+    let status = if redis == State::Down { ReadyState::Degraded } else { ReadyState::Ready };
+    Ok(reply::operational(&Readiness { status, dependencies }))
+}
+
+/// Metrics
+///
+/// What has been counted and timed, in the text format of Prometheus.
+#[utoipa::path(
+    tag = "operation",
+    operation_id = "metrics",
+    responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain")),
+)]
+#[get("/metrics")]
+async fn metrics(services: Data<Services>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header(("Cache-Control", "no-store"))
+        .content_type("text/plain; version=0.0.4; charset=utf-8")
+        .body(services.metrics.render())
+}
+
+async fn probe(dependency: Option<&dyn Probe>) -> State {
+    let Some(dependency) = dependency else { return State::NotConfigured };
+    match tokio::time::timeout(PROBE_DEADLINE, dependency.ping()).await {
+        Ok(Ok(())) => State::Up,
+        Ok(Err(_)) | Err(_) => State::Down,
+    }
+}
+
+/// That the program runs.
+#[derive(Serialize, ToSchema)]
+struct Liveness {
+    #[schema(inline)]
+    status: Alive,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Alive {
+    Live,
+}
+
+/// Whether the instance can be given work.
+#[derive(Serialize, ToSchema)]
+struct Readiness {
+    #[schema(inline)]
+    status: ReadyState,
+    dependencies: Dependencies,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum ReadyState {
+    Ready,
+    Degraded,
+}
+
+/// The state of each dependency.
+#[derive(Serialize, ToSchema)]
+struct Dependencies {
+    #[schema(inline)]
+    database: State,
+    #[schema(inline)]
+    redis: State,
+}
+
+/// The state of one dependency.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    Up,
+    Down,
+    NotConfigured,
+}

@@ -1,0 +1,94 @@
+//! The routes, one file a noun. Each begins with what it serves.
+
+mod auth;
+mod bookings;
+mod docs;
+mod events;
+mod health;
+mod users;
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::{App, FromRequest, HttpRequest};
+use domain::EventId;
+use utoipa::IntoParams;
+use utoipa_actix_web::AppExt;
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use crate::problem::{Code, Problem};
+
+pub(crate) fn configure(config: &mut ServiceConfig) {
+    auth::configure(config);
+    events::configure(config);
+    bookings::configure(config);
+    users::configure(config);
+    health::configure(config);
+    docs::configure(config);
+}
+
+/// What the routes say of themselves, before [`crate::openapi`] completes it.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    App::new().into_utoipa_app().configure(configure).split_for_parts().1
+}
+
+/// The event that an address names. What is no id names nothing.
+pub(crate) struct EventPath(pub(crate) EventId);
+
+impl FromRequest for EventPath {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = request.match_info().get("id").and_then(EventId::parse);
+        ready(id.map(Self).ok_or_else(|| Code::NotFound.into()))
+    }
+}
+
+/// The event of an address, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "describes a parameter that `EventPath` reads")]
+struct EventIdParameter {
+    /// The event's id.
+    #[param(minimum = 1, maximum = 9_007_199_254_740_991_i64, example = 12)]
+    id: u64,
+}
+
+/// The idempotency key, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes a header that `RequestBody` reads")]
+struct OnceHeader {
+    /// The client's own name for this request, quoted or bare. Within 7 days the same request with
+    /// the same key is answered the same, and done once.
+    #[param(
+        rename = "Idempotency-Key",
+        nullable = false,
+        min_length = 1,
+        max_length = 255,
+        pattern = r"^[!-~]+$",
+        example = "8e03978e-40d5-43dd-bc93-6894a57f9324"
+    )]
+    idempotency_key: Option<String>,
+}
+
+/// The conditions of a read, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes a header that the representation middleware reads")]
+struct IfNoneMatchHeader {
+    /// Tags of the copies the client has: if one is current, the answer is 304.
+    #[param(rename = "If-None-Match", nullable = false, max_length = 4096, example = "\"42\"")]
+    if_none_match: Option<String>,
+}
+
+/// The conditions of a write, for the document.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes a header that `conditional` reads")]
+struct IfMatchHeader {
+    /// Tags of the versions the change is meant for: if none is current, the answer is 412.
+    #[param(rename = "If-Match", nullable = false, max_length = 4096, example = "\"42\"")]
+    if_match: Option<String>,
+}
