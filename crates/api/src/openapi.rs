@@ -96,7 +96,7 @@ fn complete(document: &OpenApi) -> Value {
         for (path, item) in paths {
             for method in METHODS {
                 if let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) {
-                    complete_operation(path, method, operation);
+                    complete_operation(path, operation);
                 }
             }
         }
@@ -197,7 +197,7 @@ fn problem_schema(validation: bool) -> Value {
     schema
 }
 
-fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Value>) {
+fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
     operation.entry("security").or_insert_with(|| json!([]));
     let problems = problems(path, operation);
     operation.remove("x-problems");
@@ -219,7 +219,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Valu
             _ => {}
         }
         describe_headers(response, &names);
-        describe_examples(response, method);
+        bound_texts(response);
     }
 }
 
@@ -231,6 +231,7 @@ fn problems(path: &str, operation: &Map<String, Value>) -> Vec<Code> {
     let stored = operation["tags"]
         .as_array()
         .is_some_and(|tags| ["auth", "events", "registrations", "users"].iter().any(|tag| tags.contains(&json!(tag))));
+    codes.push(Code::MalformedRequest);
     if security.contains("access_token") && operation["operationId"] != "signUp" {
         codes.push(Code::Unauthenticated);
     }
@@ -241,10 +242,10 @@ fn problems(path: &str, operation: &Map<String, Value>) -> Vec<Code> {
         codes.push(Code::NotFound);
     }
     if operation.contains_key("requestBody") {
-        codes.extend([Code::MalformedRequest, Code::UnsupportedMediaType, Code::ValidationFailed]);
+        codes.extend([Code::UnsupportedMediaType, Code::ValidationFailed]);
     }
     if operation.contains_key("requestBody") || has_parameter(operation, "Idempotency-Key") {
-        codes.extend([Code::MalformedRequest, Code::PayloadTooLarge]);
+        codes.push(Code::PayloadTooLarge);
     }
     if operation
         .get("parameters")
@@ -332,7 +333,7 @@ fn describe_headers(response: &mut Value, names: &[&str]) {
 }
 
 /// Binary and text bodies are bounded too.
-fn describe_examples(response: &mut Value, _method: &str) {
+fn bound_texts(response: &mut Value) {
     let content = response.get_mut("content").and_then(Value::as_object_mut);
     for media in content.into_iter().flatten() {
         if media.1["schema"]["type"] == "string" {

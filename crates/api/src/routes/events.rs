@@ -211,19 +211,17 @@ struct EventListParameters {
     #[param(nullable = false, minimum = 1, maximum = 100, default = 10, example = 10)]
     limit: Option<u32>,
     /// A part of the title, whatever its case, in any script.
-    #[param(nullable = false, max_length = 100, pattern = r"^[^\x00-\x1f\x7f]*$", example = "nocturne")]
+    #[param(nullable = false, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$", example = "nocturne")]
     search: Option<String>,
-    /// Events from this day (UTC) or RFC 3339 instant on.
-    #[param(schema_with = day_or_instant, required = false, example = "2030-05-01")]
+    #[param(schema_with = period_start, required = false)]
     date_from: Option<String>,
-    /// Events up to this day (UTC) or RFC 3339 instant, included.
-    #[param(schema_with = day_or_instant, required = false, example = "2030-05-31")]
+    #[param(schema_with = period_end, required = false)]
     date_to: Option<String>,
     /// Only events with free seats.
     #[param(nullable = false, example = true)]
     available_only: Option<bool>,
-    /// The order; `-` reverses it. Equal events follow each other by id.
-    #[param(nullable = false, inline, default = "date", example = "date")]
+    /// The order, `date` unless told; `-` reverses it. Equal events follow each other by id.
+    #[param(nullable = false, inline, example = "date")]
     sort: Option<SortParameter>,
 }
 
@@ -245,14 +243,27 @@ enum SortParameter {
     AvailableSeatsDescending,
 }
 
-fn day_or_instant() -> Schema {
+fn period_start() -> Schema {
+    day_or_instant("Events from this day (UTC) or RFC 3339 instant on.", "2030-05-01")
+}
+
+fn period_end() -> Schema {
+    day_or_instant("Events up to this day (UTC) or RFC 3339 instant, included.", "2030-05-31")
+}
+
+fn day_or_instant(description: &str, example: &str) -> Schema {
     let text = |format: KnownFormat, longest: usize| {
         ObjectBuilder::new()
             .schema_type(Type::String)
             .format(Some(SchemaFormat::KnownFormat(format)))
             .max_length(Some(longest))
     };
-    AnyOfBuilder::new().item(text(KnownFormat::Date, 10)).item(text(KnownFormat::DateTime, 64)).into()
+    AnyOfBuilder::new()
+        .description(Some(description))
+        .examples([example])
+        .item(text(KnownFormat::Date, 10))
+        .item(text(KnownFormat::DateTime, 64))
+        .into()
 }
 
 /// garde rule: a period ends where it begins, or later.

@@ -115,7 +115,7 @@ impl From<&domain::ports::DeletedEvent> for DeletedEvent {
 pub(crate) struct CreateEvent {
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$", example = "Nocturnes by candlelight")]
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$", example = "Nocturnes by candlelight")]
     title: Given<EventTitle>,
     /// Tabs and line ends are the only control characters it may have.
     #[serde(default)]
@@ -125,15 +125,15 @@ pub(crate) struct CreateEvent {
     /// When the event starts: in the future.
     #[serde(default)]
     #[garde(custom(present), custom(upcoming))]
-    #[schema(value_type = String, format = DateTime, max_length = 64, example = "2030-05-01T19:30:00Z")]
+    #[schema(required = true, value_type = String, format = DateTime, max_length = 64, example = "2030-05-01T19:30:00Z")]
     date: Given<Timestamp>,
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(value_type = String, min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$", example = "Opera House")]
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$", example = "Opera House")]
     venue: Given<Venue>,
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(value_type = u32, minimum = 1, maximum = 1_000_000, example = 120)]
+    #[schema(required = true, value_type = u32, minimum = 1, maximum = 1_000_000, example = 120)]
     total_seats: Given<SeatCount>,
 }
 
@@ -155,7 +155,7 @@ impl CreateEvent {
 pub(crate) struct UpdateEvent {
     #[serde(default)]
     #[garde(custom(sound))]
-    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$", example = "Nocturnes by candlelight")]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$", example = "Nocturnes by candlelight")]
     title: Given<EventTitle>,
     /// `null` takes the description away.
     #[serde(default)]
@@ -169,7 +169,7 @@ pub(crate) struct UpdateEvent {
     date: Given<Timestamp>,
     #[serde(default)]
     #[garde(custom(sound))]
-    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$", example = "Opera House")]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 200, pattern = r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$", example = "Opera House")]
     venue: Given<Venue>,
     /// No fewer than there are confirmed registrations.
     #[serde(default)]

@@ -16,22 +16,21 @@ use crate::problem::Problem;
 pub(crate) struct SignUp {
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(value_type = String, min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$", example = "Ada Lovelace")]
+    #[schema(required = true, value_type = String, min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$", example = "Ada Lovelace")]
     name: Given<PersonName>,
     /// Compared without regard to case.
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(value_type = String, format = Email, min_length = 3, max_length = 254, example = "ada@example.com")]
+    #[schema(required = true, value_type = String, format = Email, min_length = 3, max_length = 254, example = "ada@example.com")]
     email: Given<EmailAddress>,
     /// 8 characters to 71 bytes in UTF-8, without NUL.
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(value_type = String, format = Password, min_length = 8, max_length = 71, example = "correct horse battery")]
+    #[schema(required = true, value_type = String, format = Password, min_length = 8, max_length = 71, example = "correct horse battery")]
     password: Given<Password>,
-    /// `admin` takes an admin's access token.
     #[serde(default)]
     #[garde(custom(sound))]
-    #[schema(value_type = Option<super::user::Role>, nullable = false, inline, example = "user")]
+    #[schema(value_type = Option<super::user::Role>, nullable = false, inline)]
     role: Given<Role>,
 }
 
@@ -53,11 +52,11 @@ impl SignUp {
 pub(crate) struct LogIn {
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(value_type = String, max_length = 65_536, example = "ada@example.com")]
+    #[schema(required = true, value_type = String, max_length = 65_536, example = "ada@example.com")]
     email: Given<String>,
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(value_type = String, format = Password, max_length = 65_536, example = "correct horse battery")]
+    #[schema(required = true, value_type = String, format = Password, max_length = 65_536, example = "correct horse battery")]
     password: Given<String>,
 }
 
@@ -74,7 +73,7 @@ impl LogIn {
 pub(crate) struct RefreshToken {
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(value_type = String, max_length = 65_536, example = "mP0m3kVY0x7kRkQeT2v0yq1hVh4i8C0b1v5nQ2w3e4r")]
+    #[schema(required = true, value_type = String, max_length = 65_536, example = "mP0m3kVY0x7kRkQeT2v0yq1hVh4i8C0b1v5nQ2w3e4r")]
     refresh_token: Given<String>,
 }
 

@@ -60,7 +60,7 @@ impl From<&domain::User> for User {
 pub(crate) struct UpdateUser {
     #[serde(default)]
     #[garde(custom(sound))]
-    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$", example = "Ada King")]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*\S[^\x00-\x1f\x7f-\x9f]*$", example = "Ada King")]
     name: Given<PersonName>,
     #[serde(default)]
     #[garde(custom(sound))]
