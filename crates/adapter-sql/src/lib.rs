@@ -1,1 +1,113 @@
-//! Placeholder.
+//! The domain's ports over SQL: Postgres in production, `SQLite` embedded, one code base.
+//!
+//! Every verb of a port is one transaction here, and every operation runs as a task of its own, so
+//! that a caller who hangs up can neither cut a transaction in two nor hand on a connection with an
+//! open one. This room holds queries, locks, and the conversions between rows and the domain's
+//! types. It must not hold a rule about seats, sessions or texts: it loads what the domain's rule
+//! needs, under a lock, and writes what the rule decided.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `connect` | pools, and what every connection is told |
+//! | `work` | tasks, their deadlines, and what becomes of a write that misses one |
+//! | `tx` | transactions, and where the two engines differ in them |
+//! | `lane` | the queue before one event's row |
+//! | `migrate` | running the migrations, alone |
+//! | `idempotency` | keys, kept in the transaction of their effect |
+//! | `events`, `bookings`, `registrations`, `users`, `sessions`, `versions`, `audit`, `probe` | one port each |
+//! | `entity` | rows, and their conversions |
+//! | `page` | one page of rows with the total, in one statement |
+//! | `error` | what a driver's error means |
+
+mod audit;
+mod bookings;
+mod connect;
+mod entity;
+mod error;
+mod events;
+mod idempotency;
+mod lane;
+mod migrate;
+mod page;
+mod probe;
+mod registrations;
+mod sessions;
+mod tx;
+mod users;
+mod versions;
+mod work;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod throwaway;
+
+use std::sync::Arc;
+
+use domain::Timestamp;
+use domain::ports::{Clock, StoreError};
+use tokio::runtime::Handle;
+
+pub use connect::{PoolState, SqlOptions};
+
+use connect::Pools;
+use lane::Lanes;
+
+/// How many rows one transaction forgets. On `SQLite` nobody writes meanwhile.
+const PURGED_AT_ONCE: u64 = 1_000;
+
+/// A database that fills in every port of storage. Clones share its pools.
+#[derive(Clone)]
+pub struct Sql(Arc<Parts>);
+
+struct Parts {
+    pools: Pools,
+    lanes: Lanes,
+    clock: Arc<dyn Clock>,
+    /// Where the work is done, whoever asks.
+    runtime: Handle,
+}
+
+impl Sql {
+    /// Opens the database. A `SQLite` file is made if there is none, its folder too; tables are not.
+    ///
+    /// The present tokio runtime, which has to be one with time and IO, will carry all the work.
+    pub async fn connect(options: &SqlOptions, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let pools = Pools::open(options).await?;
+        Ok(Self(Arc::new(Parts { pools, lanes: Lanes::default(), clock, runtime: Handle::current() })))
+    }
+
+    /// Which database it is: `sqlite` or `postgres`.
+    pub fn engine(&self) -> &'static str {
+        self.0.pools.engine().name()
+    }
+
+    /// The name the database was given when its tables were made: 32 or 36 hexadecimal characters
+    /// or dashes, another one for every database.
+    pub async fn database_id(&self) -> Result<String, StoreError> {
+        self.read("database_id", versions::database_id).await
+    }
+
+    /// Forgets the idempotency keys claimed before that instant; answers how many there were.
+    pub async fn purge_idempotency_keys(&self, older_than: Timestamp) -> Result<u64, StoreError> {
+        let mut purged = 0;
+        loop {
+            let more =
+                self.write("purge_idempotency_keys", move |writing| idempotency::purge(writing, older_than)).await?;
+            purged += more;
+            if more < PURGED_AT_ONCE {
+                return Ok(purged);
+            }
+        }
+    }
+
+    /// How many connections are open at present.
+    pub fn pool_state(&self) -> PoolState {
+        self.0.pools.state()
+    }
+
+    /// Waits for what is being done, then closes every connection.
+    pub async fn close(self) {
+        self.0.pools.close().await;
+    }
+}

@@ -1,0 +1,268 @@
+//! Pools, and what every connection is told.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use domain::ports::StoreError;
+use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sea_orm::sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sea_orm::sqlx::{ConnectOptions, Connection, Error as SqlxError};
+use sea_orm::{DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector};
+use tokio::runtime::Handle;
+
+use crate::tx::{Engine, LOCK_WAIT, STATEMENT_WAIT};
+
+/// How long an operation waits for a connection, the making of one included.
+const ACQUIRE_WAIT: Duration = Duration::from_secs(5);
+
+/// How long `SQLite` waits for the write lock of another process.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
+
+/// A connection that was idle for longer is asked whether it lives before it is used.
+const TRUSTED_IDLE: Duration = Duration::from_millis(100);
+
+/// If nothing got through for this long while a task is overdue, the connections are dead.
+const DEAD_SILENCE: Duration = Duration::from_secs(5);
+
+/// How long a new `SQLite` file is tried to be opened while another process does the same.
+const OPEN_WAIT: Duration = Duration::from_secs(10);
+
+/// How many prepared statements a connection keeps; a list's filters and orders make many.
+const STATEMENTS: usize = 256;
+
+/// Which database, and how many connections to it.
+#[derive(Clone)]
+pub struct SqlOptions {
+    /// `sqlite://path`, or `postgres://…` or `postgresql://…` as libpq reads it.
+    pub url: String,
+    /// The greatest number of connections; on `SQLite` of those that read, beside the one that writes.
+    pub pool_size: u32,
+}
+
+/// How many connections are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolState {
+    /// All of them.
+    pub size: u32,
+    /// Those that nobody uses.
+    pub idle: u32,
+}
+
+/// The connections in use, and how to replace them.
+pub(crate) struct Pools {
+    present: RwLock<Arc<Pool>>,
+    renewal: Renewal,
+}
+
+/// Connections that live and die together.
+pub(crate) struct Pool {
+    pub(crate) writer: DatabaseConnection,
+    pub(crate) reader: DatabaseConnection,
+    born: Instant,
+    /// Milliseconds from birth to when the database was last known to answer.
+    reached_ms: AtomicU64,
+}
+
+/// How a dead pool is replaced.
+enum Renewal {
+    Postgres {
+        options: Box<PgConnectOptions>,
+        pool_size: u32,
+    },
+    /// A file does not die.
+    Sqlite,
+}
+
+impl Pools {
+    pub(crate) async fn open(options: &SqlOptions) -> Result<Self, StoreError> {
+        let pool_size = options.pool_size.max(1);
+        if options.url.starts_with("sqlite:") {
+            let (writer, reader) = open_sqlite(&options.url, pool_size).await?;
+            let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
+            let reader = SqlxSqliteConnector::from_sqlx_sqlite_pool(reader);
+            Ok(Self { present: RwLock::new(Pool::new(writer, reader)), renewal: Renewal::Sqlite })
+        } else if options.url.starts_with("postgres:") || options.url.starts_with("postgresql:") {
+            let options = Box::new(postgres_options(&options.url)?);
+            let pool = postgres_pool(pool_size).connect_with((*options).clone()).await.map_err(unreachable)?;
+            Ok(Self {
+                present: RwLock::new(Pool::of_postgres(pool)),
+                renewal: Renewal::Postgres { options, pool_size },
+            })
+        } else {
+            Err(StoreError::fault("the database's URL must begin with sqlite:, postgres: or postgresql:"))
+        }
+    }
+
+    pub(crate) fn engine(&self) -> Engine {
+        match self.renewal {
+            Renewal::Postgres { .. } => Engine::Postgres,
+            Renewal::Sqlite => Engine::Sqlite,
+        }
+    }
+
+    pub(crate) fn present(&self) -> Arc<Pool> {
+        Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the pool if the database has not answered through it for long. Answers whether the
+    /// pool is closed now, by this call or an earlier one.
+    pub(crate) fn replace_if_dead(&self, pool: &Pool, runtime: &Handle) -> bool {
+        let Renewal::Postgres { options, pool_size } = &self.renewal else {
+            return false;
+        };
+        let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
+        let old = pool.writer.get_postgres_connection_pool();
+        if old.is_closed() {
+            return true;
+        }
+        if pool.silent_for() < DEAD_SILENCE {
+            return false;
+        }
+        // Pools keep house in the runtime they are made in.
+        let _here = runtime.enter();
+        *present = Pool::of_postgres(postgres_pool(*pool_size).connect_lazy_with((**options).clone()));
+        let old = old.clone();
+        // Closed from the call on; the future only waits for the connections to follow.
+        drop(old.close());
+        runtime.spawn(async move { old.close().await });
+        true
+    }
+
+    pub(crate) fn state(&self) -> PoolState {
+        let present = self.present();
+        let count = |idle: usize| u32::try_from(idle).unwrap_or(u32::MAX);
+        match self.engine() {
+            Engine::Postgres => {
+                let pool = present.writer.get_postgres_connection_pool();
+                PoolState { size: pool.size(), idle: count(pool.num_idle()) }
+            }
+            Engine::Sqlite => {
+                let [writer, reader] =
+                    [&present.writer, &present.reader].map(DatabaseConnection::get_sqlite_connection_pool);
+                PoolState { size: writer.size() + reader.size(), idle: count(writer.num_idle() + reader.num_idle()) }
+            }
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        let present = self.present();
+        for pool in [&present.reader, &present.writer] {
+            if let Err(error) = pool.close_by_ref().await {
+                tracing::debug!(%error, "a pool did not close");
+            }
+        }
+    }
+}
+
+impl Pool {
+    fn new(writer: DatabaseConnection, reader: DatabaseConnection) -> Arc<Self> {
+        Arc::new(Self { writer, reader, born: Instant::now(), reached_ms: AtomicU64::new(0) })
+    }
+
+    fn of_postgres(pool: PgPool) -> Arc<Self> {
+        let db = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
+        Self::new(db.clone(), db)
+    }
+
+    /// To be called whenever the database has answered.
+    pub(crate) fn reached(&self) {
+        self.reached_ms.fetch_max(self.age_ms(), Ordering::Relaxed);
+    }
+
+    fn silent_for(&self) -> Duration {
+        Duration::from_millis(self.age_ms().saturating_sub(self.reached_ms.load(Ordering::Relaxed)))
+    }
+
+    fn age_ms(&self) -> u64 {
+        u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url).map_err(unreachable)?;
+    Ok(options
+        .application_name("boxoffice")
+        .statement_cache_capacity(STATEMENTS)
+        .options([
+            ("lock_timeout", LOCK_WAIT.as_millis().to_string()),
+            ("statement_timeout", STATEMENT_WAIT.as_millis().to_string()),
+            ("idle_in_transaction_session_timeout", "10000".to_owned()),
+        ])
+        .disable_statement_logging())
+}
+
+fn postgres_pool(pool_size: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(pool_size)
+        .acquire_timeout(ACQUIRE_WAIT)
+        // A round trip for every use of a connection that was in use a moment ago is wasted.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= TRUSTED_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+}
+
+/// The pool of one that writes, and the pool of those that read.
+async fn open_sqlite(url: &str, readers: u32) -> Result<(SqlitePool, SqlitePool), StoreError> {
+    let options = SqliteConnectOptions::from_str(url).map_err(unreachable)?;
+    let path = options.get_filename().to_owned();
+    if url.contains(":memory:") || url.contains("mode=memory") || path.as_os_str().is_empty() {
+        return Err(StoreError::fault("a SQLite database must be a file, as in sqlite://data/boxoffice.db"));
+    }
+    if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| StoreError::fault(format!("{} cannot be made: {error}", folder.display())))?;
+    }
+    let options = options
+        .busy_timeout(BUSY_WAIT)
+        .foreign_keys(true)
+        .synchronous(SqliteSynchronous::Full)
+        .statement_cache_capacity(STATEMENTS)
+        .disable_statement_logging();
+    let pool = |connections: u32| {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_WAIT)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+    };
+    let writing = options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+    let begun = Instant::now();
+    let writer = loop {
+        match pool(1).connect_with(writing.clone()).await {
+            // Two processes make the file at once. `SQLite` does not wait for the lock that turning
+            // to write-ahead logging needs, so we do.
+            Err(error) if is_busy(&error) && begun.elapsed() < OPEN_WAIT => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            opened => break opened.map_err(unreachable)?,
+        }
+    };
+    let reader = pool(readers).connect_with(options.pragma("query_only", "ON")).await.map_err(unreachable)?;
+    Ok((writer, reader))
+}
+
+fn is_busy(error: &SqlxError) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code).map(Cow::into_owned);
+    code.and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| matches!(code & 0xff, 5 | 6))
+}
+
+fn unreachable(error: SqlxError) -> StoreError {
+    match error {
+        SqlxError::Configuration(_) => StoreError::fault(error),
+        _ => StoreError::unavailable(error),
+    }
+}

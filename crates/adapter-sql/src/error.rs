@@ -1,0 +1,214 @@
+//! What a driver's error means to somebody who asked for something.
+
+use domain::KeyConflict;
+use domain::ports::{
+    AddUserError, BookError, CancelError, CreateEventError, DeleteEventError, RotateError, StoreError,
+    UpdateEventError, UpdateUserError,
+};
+use sea_orm::sqlx::Error as SqlxError;
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
+
+/// What came of a statement that failed before anything was committed.
+pub(crate) fn failed(error: DbErr) -> StoreError {
+    match kind(&error) {
+        Kind::Lost | Kind::Busy => StoreError::unavailable(error),
+        Kind::Other => StoreError::fault(error),
+    }
+}
+
+/// What came of a `COMMIT` that failed. A lost connection leaves open whether the server got it.
+pub(crate) fn commit_failed(error: DbErr) -> StoreError {
+    match kind(&error) {
+        Kind::Lost => StoreError::OutcomeUnknown(domain::ports::Cause::new(error)),
+        Kind::Busy => StoreError::unavailable(error),
+        Kind::Other => StoreError::fault(error),
+    }
+}
+
+/// Whether a statement that may have to wait for a lock, and does nothing else for long, ran out of
+/// time.
+pub(crate) fn is_lock_timeout(error: &DbErr) -> bool {
+    code(error).is_some_and(|code| code == "55P03" || code == "57014")
+}
+
+/// Whether a row would be the second of its key.
+pub(crate) fn is_duplicate(error: &DbErr) -> bool {
+    matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
+}
+
+/// Whether a row refers to one that does not exist.
+pub(crate) fn is_orphan(error: &DbErr) -> bool {
+    matches!(error.sql_err(), Some(SqlErr::ForeignKeyConstraintViolation(_)))
+}
+
+/// Why a failed statement failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The connection is gone, or was never there.
+    Lost,
+    /// The database is there and says: not now.
+    Busy,
+    /// Neither.
+    Other,
+}
+
+fn kind(error: &DbErr) -> Kind {
+    if let Some(code) = code(error) {
+        return kind_of_code(&code);
+    }
+    match error {
+        DbErr::ConnectionAcquire(_) => Kind::Busy,
+        DbErr::Conn(_) => Kind::Lost,
+        DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => match &**error {
+            SqlxError::Io(_) | SqlxError::Tls(_) | SqlxError::WorkerCrashed | SqlxError::BeginFailed => Kind::Lost,
+            SqlxError::PoolTimedOut | SqlxError::PoolClosed => Kind::Busy,
+            _ => Kind::Other,
+        },
+        _ => Kind::Other,
+    }
+}
+
+/// The SQLSTATE of Postgres, five characters; or `SQLite`'s extended result code in decimal.
+fn code(error: &DbErr) -> Option<String> {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error))
+    | DbErr::Query(RuntimeErr::SqlxError(error))
+    | DbErr::Conn(RuntimeErr::SqlxError(error))) = error
+    else {
+        return None;
+    };
+    error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
+}
+
+fn kind_of_code(code: &str) -> Kind {
+    if let Ok(sqlite) = code.parse::<i32>()
+        && code.len() != 5
+    {
+        // The lowest byte is the primary code (https://www.sqlite.org/rescode.html).
+        return match sqlite & 0xff {
+            10 => Kind::Lost,         // IOERR
+            5 | 6 | 13 => Kind::Busy, // BUSY, LOCKED, FULL
+            _ => Kind::Other,
+        };
+    }
+    match code {
+        // Somebody stops the server, or this connection.
+        "57P01" | "57P02" | "57P05" | "25P03" => Kind::Lost,
+        // Locked, cancelled by a timeout, serialization, deadlock, starting up, a standby.
+        "55P03" | "57014" | "57P03" | "40001" | "40P01" | "25006" => Kind::Busy,
+        _ if code.starts_with("08") => Kind::Lost,
+        // Out of connections, memory or disk.
+        _ if code.starts_with("53") => Kind::Busy,
+        _ => Kind::Other,
+    }
+}
+
+/// An error of which one variant is the store's.
+pub(crate) trait Failure: From<StoreError> + Send + 'static {
+    /// The store's part in it, if it has one.
+    fn of_store(&self) -> Option<&StoreError>;
+}
+
+impl Failure for StoreError {
+    fn of_store(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
+/// Why a command was stopped at its idempotency key.
+#[derive(Debug)]
+pub(crate) enum ClaimError {
+    AuthorGone,
+    Key(KeyConflict),
+    Store(StoreError),
+}
+
+impl From<StoreError> for ClaimError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+macro_rules! failures {
+    ($($error:ident),*) => {$(
+        impl Failure for $error {
+            fn of_store(&self) -> Option<&StoreError> {
+                match self {
+                    Self::Store(error) => Some(error),
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+macro_rules! claims {
+    ($($error:ident),*) => {$(
+        impl From<ClaimError> for $error {
+            fn from(error: ClaimError) -> Self {
+                match error {
+                    ClaimError::AuthorGone => Self::AuthorGone,
+                    ClaimError::Key(conflict) => Self::Key(conflict),
+                    ClaimError::Store(error) => Self::Store(error),
+                }
+            }
+        }
+    )*};
+}
+
+failures!(
+    AddUserError,
+    BookError,
+    CancelError,
+    CreateEventError,
+    DeleteEventError,
+    RotateError,
+    UpdateEventError,
+    UpdateUserError
+);
+claims!(BookError, CancelError, CreateEventError, DeleteEventError, UpdateEventError, UpdateUserError);
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use sea_orm::ConnAcquireErr;
+
+    use super::*;
+
+    fn lost() -> DbErr {
+        let error = SqlxError::Io(io::Error::from(io::ErrorKind::UnexpectedEof));
+        DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))
+    }
+
+    #[test]
+    fn a_lost_connection_did_nothing_unless_it_was_lost_while_committing() {
+        assert!(matches!(failed(lost()), StoreError::Unavailable(_)));
+        assert!(matches!(commit_failed(lost()), StoreError::OutcomeUnknown(_)));
+    }
+
+    #[test]
+    fn waiting_in_vain_for_a_connection_did_nothing() {
+        let full = DbErr::ConnectionAcquire(ConnAcquireErr::Timeout);
+        assert!(matches!(failed(full.clone()), StoreError::Unavailable(_)));
+        assert!(matches!(commit_failed(full), StoreError::Unavailable(_)));
+    }
+
+    #[test]
+    fn what_nobody_expects_is_a_fault() {
+        assert!(matches!(failed(DbErr::Custom("?".to_owned())), StoreError::Fault(_)));
+    }
+
+    #[test]
+    fn codes_of_both_engines_are_told_apart() {
+        for code in ["55P03", "57014", "40001", "40P01", "53300", "57P03", "5", "517", "261", "6", "13"] {
+            assert_eq!(kind_of_code(code), Kind::Busy, "{code}");
+        }
+        for code in ["57P01", "08006", "08P01", "522", "25P03"] {
+            assert_eq!(kind_of_code(code), Kind::Lost, "{code}");
+        }
+        for code in ["23505", "42P01", "22001", "2067", "787", "275", "1"] {
+            assert_eq!(kind_of_code(code), Kind::Other, "{code}");
+        }
+    }
+}

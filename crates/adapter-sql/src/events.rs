@@ -1,0 +1,258 @@
+//! The programme.
+
+use async_trait::async_trait;
+use domain::ports::{
+    CreateEventError, DeleteEvent, DeleteEventError, DeletedEvent, Events, StoreError, UpdateEvent, UpdateEventError,
+};
+use domain::{Command, Committed, Event, EventDraft, EventFilter, EventId, EventSort, Page, PageRequest, Version};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr, Order, Query};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, FromQueryResult, QueryFilter};
+use serde::{Deserialize, Serialize};
+
+use crate::entity::{event, registration, stored};
+use crate::error::failed;
+use crate::page::{self, PagedQuery};
+use crate::tx::{Tx, for_update};
+use crate::work::{Reading, Writing};
+use crate::{Sql, idempotency};
+
+#[async_trait]
+impl Events for Sql {
+    async fn find(&self, id: EventId) -> Result<Option<Event>, StoreError> {
+        self.read("find_event", move |reading| find(reading, id)).await
+    }
+
+    async fn find_many(&self, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
+        let ids = ids.to_vec();
+        self.read("find_events", move |reading| find_many(reading, ids)).await
+    }
+
+    async fn list(&self, filter: &EventFilter, page: PageRequest) -> Result<Page<Event>, StoreError> {
+        let filter = filter.clone();
+        self.read("list_events", move |reading| list(reading, filter, page)).await
+    }
+
+    async fn create(&self, command: Command<EventDraft>) -> Result<Committed<Event>, CreateEventError> {
+        self.write("create_event", move |writing| create(writing, command)).await
+    }
+
+    async fn update(&self, command: Command<UpdateEvent>) -> Result<Committed<Event>, UpdateEventError> {
+        self.write("update_event", move |writing| update(writing, command)).await
+    }
+
+    async fn delete(&self, command: Command<DeleteEvent>) -> Result<Committed<DeletedEvent>, DeleteEventError> {
+        self.write("delete_event", move |writing| delete(writing, command)).await
+    }
+}
+
+/// The outcome of a deletion, as it is kept with its key.
+#[derive(Serialize, Deserialize)]
+struct Deleted {
+    cancelled_registrations: u64,
+}
+
+impl TryFrom<Deleted> for DeletedEvent {
+    type Error = StoreError;
+
+    fn try_from(kept: Deleted) -> Result<Self, StoreError> {
+        Ok(Self { cancelled_registrations: kept.cancelled_registrations })
+    }
+}
+
+/// The event's row, deleted or not, which nobody else changes until the transaction ends.
+pub(crate) async fn locked(tx: &Tx, id: EventId) -> Result<Option<event::Model>, StoreError> {
+    for_update(event::Entity::find_by_id(stored(id.get()))).one(&**tx).await.map_err(failed)
+}
+
+/// Writes how many seats are free. The time of change is the organiser's, and stays.
+pub(crate) async fn write_seats(tx: &Tx, event: &Event) -> Result<(), StoreError> {
+    let changed = event::ActiveModel {
+        available_seats: Set(event::seats(event.seats.available())),
+        version: Set(stored(event.version.get())),
+        ..Default::default()
+    };
+    write(tx, event.id, changed).await
+}
+
+async fn find(Reading { db, .. }: Reading, id: EventId) -> Result<Option<Event>, StoreError> {
+    let row = event::Entity::find_by_id(stored(id.get()))
+        .filter(event::Column::DeletedAt.is_null())
+        .one(&db)
+        .await
+        .map_err(failed)?;
+    row.map(Event::try_from).transpose()
+}
+
+async fn find_many(Reading { db, engine }: Reading, ids: Vec<EventId>) -> Result<Vec<Event>, StoreError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted = engine.numbers(ids.iter().map(|id| stored(id.get())));
+    let rows = event::Entity::find()
+        .filter(event::Column::DeletedAt.is_null())
+        .filter(Expr::cust_with_values(engine.is_one_of("id", 1), [wanted]))
+        .all(&db)
+        .await
+        .map_err(failed)?;
+    rows.into_iter().map(Event::try_from).collect()
+}
+
+async fn list(reading: Reading, filter: EventFilter, page: PageRequest) -> Result<Page<Event>, StoreError> {
+    const PREFIX: &str = "e_";
+    let mut matching = Query::select();
+    matching.from(event::Entity).cond_where(listed(&filter));
+    let mut rows = matching.clone();
+    page::columns::<event::Entity>(&mut rows, PREFIX);
+    let by = match filter.order.by {
+        EventSort::Date => "e_date",
+        EventSort::Title => "e_title_folded",
+        EventSort::AvailableSeats => "e_available_seats",
+    };
+    let direction = if filter.order.descending { Order::Desc } else { Order::Asc };
+    let query = PagedQuery { matching, rows, order: vec![(by, direction), ("e_id", Order::Asc)] };
+    page::read(&reading, query, page, |row| {
+        event::Model::from_query_result(row, PREFIX).map_err(failed).and_then(Event::try_from)
+    })
+    .await
+}
+
+/// Which rows are on a list.
+fn listed(filter: &EventFilter) -> Condition {
+    let searched = filter.search.as_ref().map(|search| {
+        let pattern = LikeExpr::new(format!("%{}%", literally(search.folded()))).escape('\\');
+        Expr::col(event::Column::TitleFolded).like(pattern)
+    });
+    Condition::all()
+        .add(event::Column::DeletedAt.is_null())
+        .add_option(searched)
+        .add_option(filter.from.map(|from| event::Column::Date.gte(from.as_datetime())))
+        .add_option(filter.to.map(|to| event::Column::Date.lte(to.as_datetime())))
+        .add_option(filter.available_only.then(|| event::Column::AvailableSeats.gt(0)))
+}
+
+/// A text as a part of a `LIKE` pattern that stands for itself.
+fn literally(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '\\' | '%' | '_') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern
+}
+
+async fn create(writing: Writing, command: Command<EventDraft>) -> Result<Committed<Event>, CreateEventError> {
+    let tx = writing.begin().await?;
+    let created = create_in(&tx, &command).await;
+    tx.finish(created).await
+}
+
+async fn create_in(tx: &Tx, command: &Command<EventDraft>) -> Result<Committed<Event>, CreateEventError> {
+    if let Some(replay) = idempotency::claim::<_, event::Model, _>(tx, command).await? {
+        return Ok(replay);
+    }
+    let (draft, now) = (&command.what, tx.now().as_datetime());
+    let seats = event::seats(draft.total_seats.get());
+    let row = event::ActiveModel {
+        title: Set(draft.title.as_str().to_owned()),
+        description: Set(draft.description.as_ref().map(|text| text.as_str().to_owned())),
+        date: Set(draft.starts_at.get().as_datetime()),
+        venue: Set(draft.venue.as_str().to_owned()),
+        total_seats: Set(seats),
+        available_seats: Set(seats),
+        created_at: Set(now),
+        updated_at: Set(now),
+        deleted_at: Set(None),
+        version: Set(stored(Version::FIRST.get())),
+        title_folded: Set(draft.title.folded()),
+        ..Default::default()
+    };
+    let row = event::Entity::insert(row).exec_with_returning(&**tx).await.map_err(failed)?;
+    idempotency::keep(tx, command, &row).await?;
+    Ok(Committed { outcome: row.try_into()?, replayed: false })
+}
+
+async fn update(writing: Writing, command: Command<UpdateEvent>) -> Result<Committed<Event>, UpdateEventError> {
+    let _place = writing.enter_lane(command.what.event).await?;
+    let tx = writing.begin().await?;
+    let updated = update_in(&tx, &command).await;
+    tx.finish(updated).await
+}
+
+async fn update_in(tx: &Tx, command: &Command<UpdateEvent>) -> Result<Committed<Event>, UpdateEventError> {
+    let row = locked(tx, command.what.event).await?;
+    if let Some(replay) = idempotency::claim::<_, event::Model, _>(tx, command).await? {
+        return Ok(replay);
+    }
+    let row = row.filter(|row| row.deleted_at.is_none()).ok_or(UpdateEventError::NotFound)?;
+    let mut event = Event::try_from(row)?;
+    if !command.what.precondition.admits(event.version) {
+        return Err(UpdateEventError::Stale);
+    }
+    let different = event.revise(command.what.patch.clone(), tx.now())?;
+    let row = event::Model::from(&event);
+    idempotency::keep(tx, command, &row).await?;
+    if different {
+        write(tx, event.id, row.into_columns()).await?;
+    }
+    Ok(Committed { outcome: event, replayed: false })
+}
+
+async fn delete(writing: Writing, command: Command<DeleteEvent>) -> Result<Committed<DeletedEvent>, DeleteEventError> {
+    let _place = writing.enter_lane(command.what.event).await?;
+    let tx = writing.begin().await?;
+    let deleted = delete_in(&tx, &command).await;
+    tx.finish(deleted).await
+}
+
+async fn delete_in(tx: &Tx, command: &Command<DeleteEvent>) -> Result<Committed<DeletedEvent>, DeleteEventError> {
+    let row = locked(tx, command.what.event).await?;
+    if let Some(replay) = idempotency::claim::<_, Deleted, _>(tx, command).await? {
+        return Ok(replay);
+    }
+    let row = row.filter(|row| row.deleted_at.is_none()).ok_or(DeleteEventError::NotFound)?;
+    let mut event = Event::try_from(row)?;
+    if !command.what.precondition.admits(event.version) {
+        return Err(DeleteEventError::Stale);
+    }
+    event.delete(tx.now());
+    let cancelled = registration::Entity::update_many()
+        .col_expr(registration::Column::Status, Expr::value(domain::RegistrationStatus::Cancelled.as_str()))
+        .col_expr(registration::Column::Version, Expr::col(registration::Column::Version).add(1))
+        .filter(registration::Column::EventId.eq(stored(event.id.get())))
+        .filter(registration::Column::Status.eq(domain::RegistrationStatus::Confirmed.as_str()))
+        .exec(&**tx)
+        .await
+        .map_err(failed)?
+        .rows_affected;
+    write(tx, event.id, event::Model::from(&event).into_columns()).await?;
+    let deleted = Deleted { cancelled_registrations: cancelled };
+    idempotency::keep(tx, command, &deleted).await?;
+    Ok(Committed { outcome: deleted.try_into()?, replayed: false })
+}
+
+async fn write(tx: &Tx, id: EventId, columns: event::ActiveModel) -> Result<(), StoreError> {
+    let written = event::Entity::update_many()
+        .set(columns)
+        .filter(event::Column::Id.eq(stored(id.get())))
+        .exec(&**tx)
+        .await
+        .map_err(failed)?;
+    if written.rows_affected == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::fault(format!("event {id} vanished under its lock")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_pattern_would_mean_is_searched_as_it_is() {
+        assert_eq!(literally(r"100%_\o/"), r"100\%\_\\o/");
+    }
+}

@@ -1,0 +1,127 @@
+//! Idempotency keys, kept in the transaction of their effect.
+//!
+//! A key is claimed before the effect, and its row holds back everybody else who comes with it
+//! until the transaction ends: then they find the outcome, or nothing at all.
+
+use std::time::Duration;
+
+use domain::ports::StoreError;
+use domain::{Command, Committed, KeyConflict, Once, Timestamp, UserId};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait, Query};
+use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, TryInsertResult};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::PURGED_AT_ONCE;
+use crate::entity::{idempotency_key, stored};
+use crate::error::{ClaimError, failed, is_lock_timeout, is_orphan};
+use crate::tx::{Tx, for_update};
+use crate::work::Writing;
+
+/// How long a key stands for its outcome.
+const LIFETIME: Duration = Duration::from_hours(7 * 24);
+
+/// Claims the command's key, if it has one. The outcome of an earlier command, if that had the same.
+pub(crate) async fn claim<W, R, T>(tx: &Tx, command: &Command<W>) -> Result<Option<Committed<T>>, ClaimError>
+where
+    R: DeserializeOwned,
+    T: TryFrom<R, Error = StoreError>,
+{
+    let Some(once) = &command.once else {
+        return Ok(None);
+    };
+    let claimed = idempotency_key::ActiveModel {
+        user_id: Set(stored(command.by.get())),
+        key: Set(once.key.as_str().to_owned()),
+        fingerprint: Set(once.fingerprint.as_bytes().to_vec()),
+        outcome: Set(None),
+        created_at: Set(tx.now().as_datetime()),
+    };
+    let inserted = idempotency_key::Entity::insert(claimed)
+        .on_conflict_do_nothing_on([idempotency_key::Column::UserId, idempotency_key::Column::Key])
+        .exec_without_returning(&**tx)
+        .await;
+    match inserted {
+        Ok(TryInsertResult::Inserted(rows)) if rows > 0 => return Ok(None),
+        Ok(_) => {}
+        Err(error) if is_orphan(&error) => return Err(ClaimError::AuthorGone),
+        Err(error) => return Err(in_progress_or(error)),
+    }
+    // Locked, so that of two who find a key outlived only one takes it over.
+    let kept = for_update(idempotency_key::Entity::find().filter(is_key(command.by, once)))
+        .one(&**tx)
+        .await
+        .map_err(in_progress_or)?
+        // Forgotten between the two statements: the next try finds it free.
+        .ok_or(ClaimError::Key(KeyConflict::InProgress))?;
+    if kept.created_at + LIFETIME < tx.now().as_datetime() {
+        take_over(tx, command.by, once).await?;
+        return Ok(None);
+    }
+    if kept.fingerprint != once.fingerprint.as_bytes() {
+        return Err(ClaimError::Key(KeyConflict::Reused));
+    }
+    match kept.outcome {
+        Some(json) => {
+            let row: R = serde_json::from_str(&json).map_err(StoreError::fault)?;
+            Ok(Some(Committed { outcome: row.try_into()?, replayed: true }))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Keeps what the command did, if it has a key.
+pub(crate) async fn keep<W, R: Serialize>(tx: &Tx, command: &Command<W>, row: &R) -> Result<(), StoreError> {
+    let Some(once) = &command.once else {
+        return Ok(());
+    };
+    let json = serde_json::to_string(row).map_err(StoreError::fault)?;
+    idempotency_key::Entity::update_many()
+        .col_expr(idempotency_key::Column::Outcome, Expr::value(json))
+        .filter(is_key(command.by, once))
+        .exec(&**tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Forgets some of the keys claimed before that instant.
+pub(crate) async fn purge(writing: Writing, older_than: Timestamp) -> Result<u64, StoreError> {
+    use idempotency_key::Column::{CreatedAt, Key, UserId};
+    let some = Query::select()
+        .columns([UserId, Key])
+        .from(idempotency_key::Entity)
+        .and_where(CreatedAt.lt(older_than.as_datetime()))
+        .limit(PURGED_AT_ONCE)
+        .take();
+    let tx = writing.begin().await?;
+    let purged = idempotency_key::Entity::delete_many()
+        .filter(Expr::tuple([Expr::col(UserId), Expr::col(Key)]).in_subquery(some))
+        .exec(&*tx)
+        .await;
+    tx.finish(purged.map(|done| done.rows_affected).map_err(failed)).await
+}
+
+/// Makes a key that has outlived its outcome this command's own.
+async fn take_over(tx: &Tx, by: UserId, once: &Once) -> Result<(), StoreError> {
+    idempotency_key::Entity::update_many()
+        .col_expr(idempotency_key::Column::Fingerprint, Expr::value(once.fingerprint.as_bytes().to_vec()))
+        .col_expr(idempotency_key::Column::Outcome, Expr::value(None::<String>))
+        .col_expr(idempotency_key::Column::CreatedAt, Expr::value(tx.now().as_datetime()))
+        .filter(is_key(by, once))
+        .exec(&**tx)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
+fn is_key(by: UserId, once: &Once) -> Condition {
+    Condition::all()
+        .add(idempotency_key::Column::UserId.eq(stored(by.get())))
+        .add(idempotency_key::Column::Key.eq(once.key.as_str()))
+}
+
+fn in_progress_or(error: sea_orm::DbErr) -> ClaimError {
+    if is_lock_timeout(&error) { ClaimError::Key(KeyConflict::InProgress) } else { ClaimError::Store(failed(error)) }
+}

@@ -1,0 +1,147 @@
+//! Transactions, and where the two engines differ in them.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::Timestamp;
+use domain::ports::{Clock, StoreError};
+use sea_orm::sea_query::ArrayType;
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QuerySelect, Select, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait, Value, sea_query::LockType,
+};
+
+use crate::error::{commit_failed, failed};
+use crate::work::{Fate, Writing};
+
+/// How long a write waits for somebody else's lock, the wait for its turn and its connection
+/// included.
+pub(crate) const LOCK_WAIT: Duration = Duration::from_millis(4_500);
+
+/// How long a statement may take. A row's lock is waited for twice by whoever is not first in its
+/// queue, and the lock's own timeout counts each wait by itself; this one counts both.
+pub(crate) const STATEMENT_WAIT: Duration = Duration::from_millis(4_800);
+
+/// A write that has waited this long already is given less time at the lock.
+const NOTABLE_WAIT: Duration = Duration::from_millis(250);
+
+/// Which database it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Postgres,
+    Sqlite,
+}
+
+impl Engine {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Sqlite => "sqlite",
+        }
+    }
+
+    pub(crate) fn backend(self) -> DbBackend {
+        match self {
+            Self::Postgres => DbBackend::Postgres,
+            Self::Sqlite => DbBackend::Sqlite,
+        }
+    }
+
+    /// A condition that a column is one of some numbers: one bound value and so one prepared
+    /// statement, however many there are. The place is that of its [`Engine::numbers`] among the values
+    /// of the statement, and they are bound in order: sea-query knows no `$N` on `SQLite`.
+    pub(crate) fn is_one_of(self, column: &str, place: usize) -> String {
+        match self {
+            Self::Postgres => format!("{column} = ANY(${place})"),
+            Self::Sqlite => format!("{column} IN (SELECT value FROM json_each(?))"),
+        }
+    }
+
+    /// Many numbers as one bound value.
+    pub(crate) fn numbers(self, numbers: impl Iterator<Item = i64>) -> Value {
+        match self {
+            Self::Postgres => {
+                Value::Array(ArrayType::BigInt, Some(Box::new(numbers.map(|n| Value::BigInt(Some(n))).collect())))
+            }
+            Self::Sqlite => {
+                let list: Vec<_> = numbers.map(|n| n.to_string()).collect();
+                Value::String(Some(format!("[{}]", list.join(","))))
+            }
+        }
+    }
+}
+
+/// A transaction that writes.
+pub(crate) struct Tx {
+    inner: DatabaseTransaction,
+    clock: Arc<dyn Clock>,
+    fate: Arc<Fate>,
+}
+
+impl Writing {
+    /// Begins the transaction. On `SQLite` it holds the write lock from here on, for a lock that is
+    /// asked for after a read is refused at once when somebody else has written in between.
+    pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
+        let options = TransactionOptions {
+            sqlite_transaction_mode: match self.engine {
+                Engine::Postgres => None,
+                Engine::Sqlite => Some(SqliteTransactionMode::Immediate),
+            },
+            ..TransactionOptions::default()
+        };
+        let inner = self.db.begin_with_options(options).await.map_err(failed)?;
+        let tx = Tx { inner, clock: Arc::clone(&self.sql.0.clock), fate: Arc::clone(&self.fate) };
+        if self.engine == Engine::Postgres && self.begun.elapsed() > NOTABLE_WAIT {
+            let left = LOCK_WAIT.saturating_sub(self.begun.elapsed()).as_millis().max(50);
+            let hurry = format!("SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {}", left + 300);
+            tx.execute_unprepared(&hurry).await.map_err(failed)?;
+        }
+        Ok(tx)
+    }
+
+    /// When a wait for a lock has to end.
+    pub(crate) fn patience_ends(&self) -> Instant {
+        self.begun + LOCK_WAIT
+    }
+}
+
+impl Tx {
+    /// The present instant. Read after a lock is held, it is not before any change made under that
+    /// lock by a clock that agrees.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Commits what was decided, or rolls back what was refused.
+    pub(crate) async fn finish<T, E: From<StoreError>>(self, decided: Result<T, E>) -> Result<T, E> {
+        let refused = match decided {
+            Ok(outcome) => match self.fate.commit() {
+                Ok(()) => {
+                    return self.inner.commit().await.map(|()| outcome).map_err(|error| commit_failed(error).into());
+                }
+                Err(given_up) => given_up.into(),
+            },
+            Err(refused) => refused,
+        };
+        // If this fails, the connection is lost, and the transaction with it.
+        if let Err(error) = self.inner.rollback().await {
+            tracing::debug!(%error, "a transaction ended with its connection");
+        }
+        Err(refused)
+    }
+}
+
+impl Deref for Tx {
+    type Target = DatabaseTransaction;
+
+    fn deref(&self) -> &DatabaseTransaction {
+        &self.inner
+    }
+}
+
+/// A select that holds its rows until the transaction ends. On `SQLite` the transaction holds the
+/// whole database, and the words are left out.
+pub(crate) fn for_update<E: EntityTrait>(select: Select<E>) -> Select<E> {
+    select.lock(LockType::Update)
+}

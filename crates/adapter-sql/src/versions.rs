@@ -1,0 +1,89 @@
+//! The present version of rows.
+
+use async_trait::async_trait;
+use domain::ports::{EventStamp, StoreError, VersionAnswer, VersionQuestion, Versions};
+use sea_orm::{ConnectionTrait, EntityTrait, QueryResult, Statement, TryGetable};
+
+use crate::Sql;
+use crate::entity::{Row, catalogue, stored};
+use crate::error::failed;
+use crate::tx::Engine;
+use crate::work::Reading;
+
+/// Which part of the statement a row comes from.
+const CATALOGUE: i32 = 0;
+const EVENT: i32 = 1;
+const ATTENDEE: i32 = 2;
+
+#[async_trait]
+impl Versions for Sql {
+    async fn confirm(&self, question: &VersionQuestion) -> Result<VersionAnswer, StoreError> {
+        if *question == VersionQuestion::default() {
+            return Ok(VersionAnswer::default());
+        }
+        let statement = statement(self.0.pools.engine(), question);
+        self.read("confirm_versions", move |reading| confirm(reading, statement)).await
+    }
+}
+
+/// The database's own name.
+pub(crate) async fn database_id(Reading { db, .. }: Reading) -> Result<String, StoreError> {
+    let row = catalogue::Entity::find_by_id(1).one(&db).await.map_err(failed)?;
+    Ok(row.ok_or_else(|| StoreError::fault("the catalogue has no row"))?.database_id)
+}
+
+/// One statement, and so one snapshot. Its text depends only on which of the three kinds are asked
+/// for, so that it is prepared once.
+fn statement(engine: Engine, question: &VersionQuestion) -> Statement {
+    let mut parts = Vec::new();
+    let mut values = Vec::new();
+    if question.catalogue {
+        parts.push(format!(
+            "SELECT {CATALOGUE} AS kind, CAST(0 AS bigint) AS id, version, 0 AS deleted FROM catalogue WHERE id = 1"
+        ));
+    }
+    if !question.events.is_empty() {
+        values.push(engine.numbers(question.events.iter().map(|id| stored(id.get()))));
+        let wanted = engine.is_one_of("id", values.len());
+        parts.push(format!(
+            "SELECT {EVENT} AS kind, id, version, CASE WHEN deleted_at IS NULL THEN 0 ELSE 1 END AS deleted \
+             FROM events WHERE {wanted}"
+        ));
+    }
+    if !question.attendees.is_empty() {
+        values.push(engine.numbers(question.attendees.iter().map(|id| stored(id.get()))));
+        let wanted = engine.is_one_of("user_id", values.len());
+        parts.push(format!(
+            "SELECT {ATTENDEE} AS kind, user_id AS id, CAST(SUM(version) AS bigint) AS version, 0 AS deleted \
+             FROM registrations WHERE {wanted} GROUP BY user_id"
+        ));
+    }
+    Statement::from_sql_and_values(engine.backend(), parts.join(" UNION ALL "), values)
+}
+
+async fn confirm(Reading { db, .. }: Reading, statement: Statement) -> Result<VersionAnswer, StoreError> {
+    let mut answer = VersionAnswer::default();
+    for row in db.query_all_raw(statement).await.map_err(failed)? {
+        let (kind, id): (i32, i64) = (column(&row, 0)?, column(&row, 1)?);
+        let stored_version: i64 = column(&row, 2)?;
+        match kind {
+            CATALOGUE => answer.catalogue = Some(Row { table: "catalogue", id: 1 }.version(stored_version)?),
+            EVENT => {
+                let at = Row { table: "events", id };
+                let deleted = column::<i32>(&row, 3)? != 0;
+                answer
+                    .events
+                    .insert(at.event_id("id", id)?, EventStamp { version: at.version(stored_version)?, deleted });
+            }
+            _ => {
+                let at = Row { table: "users", id };
+                answer.attendees.insert(at.user_id("id", id)?, at.version(stored_version)?);
+            }
+        }
+    }
+    Ok(answer)
+}
+
+fn column<T: TryGetable>(row: &QueryResult, index: usize) -> Result<T, StoreError> {
+    row.try_get_by_index(index).map_err(failed)
+}

@@ -1,0 +1,187 @@
+//! Work is done in tasks of its own.
+//!
+//! A future that waits for a database can be dropped at any `await`, by a client that hangs up or by
+//! a timeout. If it is dropped while `BEGIN` is in flight, the connection goes back to its pool
+//! inside an open transaction (sqlx up to 0.9.0). So nothing here waits for a database itself: the
+//! work runs as a task that nobody drops, and its caller waits for the task, up to a deadline.
+
+use std::any::Any;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use domain::ports::{Cause, StoreError};
+use sea_orm::DatabaseConnection;
+use tokio::task::{JoinError, JoinHandle};
+use tracing::Instrument;
+
+use crate::Sql;
+use crate::connect::Pool;
+use crate::error::Failure;
+use crate::tx::Engine;
+
+/// How long a caller waits for an answer.
+const DEADLINE: Duration = Duration::from_secs(9);
+
+/// What a reading operation works with.
+pub(crate) struct Reading {
+    pub(crate) db: DatabaseConnection,
+    pub(crate) engine: Engine,
+}
+
+/// What a writing operation works with.
+pub(crate) struct Writing {
+    pub(crate) sql: Sql,
+    pub(crate) db: DatabaseConnection,
+    pub(crate) engine: Engine,
+    pub(crate) fate: Arc<Fate>,
+    pub(crate) begun: Instant,
+}
+
+impl Sql {
+    /// Reads in a task. A caller who has waited too long is told that the store is unavailable.
+    pub(crate) async fn read<T, E, F>(&self, name: &'static str, work: impl FnOnce(Reading) -> F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Failure,
+    {
+        let pool = self.0.pools.present();
+        let work = work(Reading { db: pool.reader.clone(), engine: self.0.pools.engine() });
+        // A read has no fate: whoever gives it up loses nothing.
+        self.carry_out(name, &pool, &Fate::default(), work).await
+    }
+
+    /// Writes in a task, whatever becomes of the caller. A caller who has waited too long is told
+    /// that the store is unavailable if the write can still be kept from being committed, and is
+    /// then; otherwise that its outcome is unknown.
+    pub(crate) async fn write<T, E, F>(&self, name: &'static str, work: impl FnOnce(Writing) -> F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Failure,
+    {
+        let pool = self.0.pools.present();
+        let fate = Arc::new(Fate::default());
+        let work = work(Writing {
+            sql: self.clone(),
+            db: pool.writer.clone(),
+            engine: self.0.pools.engine(),
+            fate: Arc::clone(&fate),
+            begun: Instant::now(),
+        });
+        self.carry_out(name, &pool, &fate, work).await
+    }
+
+    /// Does the work in a task, however long it takes: what an operator asked for, not a client.
+    pub(crate) async fn unhurried<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let ended = self.0.runtime.spawn(work.in_current_span()).await;
+        ended.unwrap_or_else(|error| Err(ended_early(error, &Fate::default())))
+    }
+
+    async fn carry_out<T, E, F>(&self, name: &'static str, pool: &Pool, fate: &Fate, work: F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Failure,
+    {
+        let begun = Instant::now();
+        let mut task = self.0.runtime.spawn(work.in_current_span());
+        let answer = match tokio::time::timeout(DEADLINE, &mut task).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(ended)) => Err(ended_early(ended, fate).into()),
+            Err(_) => {
+                self.overdue(name, pool, &task);
+                Err(fate.give_up().into())
+            }
+        };
+        let reached = match answer.as_ref().err().and_then(Failure::of_store) {
+            None | Some(StoreError::Fault(_)) => true,
+            Some(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) => false,
+        };
+        if reached {
+            pool.reached();
+        }
+        let result = if reached { "answered" } else { "unavailable" };
+        metrics::histogram!("database_operation_duration_seconds", "operation" => name, "result" => result)
+            .record(begun.elapsed());
+        answer
+    }
+
+    /// A task that is overdue while no other gets through either hangs on a connection that is
+    /// dead without knowing: sqlx sets no TCP keep-alive, and no timeout of the server can reach
+    /// us. Then all connections are replaced. Only a task of a pool that is closed may be stopped:
+    /// its connection is closed with it, and no stranger gets it.
+    fn overdue<T>(&self, name: &'static str, pool: &Pool, task: &JoinHandle<T>) {
+        let replaced = self.0.pools.replace_if_dead(pool, &self.0.runtime);
+        tracing::warn!(operation = name, replaced, "the database has not answered in time");
+        if replaced {
+            task.abort();
+        }
+    }
+}
+
+fn ended_early(error: JoinError, fate: &Fate) -> StoreError {
+    match error.try_into_panic() {
+        Ok(panic) => StoreError::fault(format!("panicked: {}", message(&*panic))),
+        // The runtime is being shut down.
+        Err(_) => fate.give_up(),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// Whether a write may still be committed, or its caller was told that it will not be.
+#[derive(Debug, Default)]
+pub(crate) struct Fate(AtomicU8);
+
+const OPEN: u8 = 0;
+const COMMITTING: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Fate {
+    /// To be asked right before the commit, once; an error if it must not be.
+    pub(crate) fn commit(&self) -> Result<(), StoreError> {
+        match self.0.compare_exchange(OPEN, COMMITTING, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(StoreError::unavailable("the write was given up before its commit")),
+        }
+    }
+
+    /// Keeps the write from being committed, if that is still possible.
+    fn give_up(&self) -> StoreError {
+        match self.0.compare_exchange(OPEN, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) | Err(GIVEN_UP) => StoreError::unavailable("no answer in time"),
+            Err(_) => StoreError::OutcomeUnknown(Cause::new("the commit was sent and not answered in time")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_was_given_up_is_not_committed() {
+        let fate = Fate::default();
+        assert!(matches!(fate.give_up(), StoreError::Unavailable(_)));
+        assert!(fate.commit().is_err());
+    }
+
+    #[test]
+    fn the_outcome_of_a_write_given_up_while_committing_is_unknown() {
+        let fate = Fate::default();
+        assert!(fate.commit().is_ok());
+        assert!(matches!(fate.give_up(), StoreError::OutcomeUnknown(_)));
+    }
+}
