@@ -1,1 +1,59 @@
-//! Placeholder.
+//! The validated cache: reads answered from kept bodies, never from the past.
+//!
+//! This room owns the names of bodies, their lifetimes, their versions, the shared confirmation,
+//! and the shared load. It must not know a database, a network, or a protocol: rows come through the
+//! domain's ports, versions through [`domain::ports::Versions`], and bodies lie in [`Bodies`].
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `cache` | [`Cache`]: what the decorators share |
+//! | `events`, `registrations` | [`CachedEvents`], [`CachedRegistrations`]: the ports, with a cache before them |
+//! | `bodies` | [`Bodies`], the port, and [`Tiered`]: near before far |
+//! | `key`, `snapshot`, `seal` | [`Key`], [`Snapshot`], [`Seal`]: what is kept, under which name, and how it is proved |
+//! | `rounds`, `recent` | sharing a run, remembering a confirmation |
+//!
+//! # Why no reader sees an old state
+//!
+//! Let a reader arrive at `t`. Only two things are ever answered.
+//!
+//! 1. **Something loaded after `t`.** A load is shared only by those who came before it began, so it
+//!    reads every write acknowledged before `t`. Nothing kept has a part in it.
+//! 2. **A body whose every version was confirmed after `t`**: in one snapshot, taken by a query that
+//!    began after the reader came, the versions in the body were the present ones. A version is raised
+//!    by the transaction that changes its row, so an equal version is an equal row; the body shows
+//!    the state of that snapshot, and every write acknowledged before `t` is in it.
+//!
+//! The versions in a body are never newer than its rows: an event's version is read with its row, and
+//! the label of a list is confirmed *before* the list is loaded. Should a write come between, the label
+//! is too old, is never confirmed again, and the body is replaced: that costs a load, not the truth.
+//! Where a body came from, how old it is, who wrote it in which order, does not enter the argument. All
+//! that is asked of a store is that a body says what we wrote under that name, and the [`Seal`] proves
+//! it: a Redis that is lost, flushed, frozen, restored from last week, cut off from half of the
+//! instances, or full of rubbish yields misses, or bodies whose versions are not confirmed. A database
+//! that does not confirm is an error to the reader, never a reason to guess. Nothing is ever deleted
+//! from a cache for the sake of freshness, so no deletion can be late, lost or reordered.
+//!
+//! With [`CacheOptions::max_staleness`] above zero, a body confirmed on this instance less than that
+//! ago is a third answer, and the age of what readers see is bounded by it.
+
+mod bodies;
+mod cache;
+mod events;
+#[cfg(test)]
+mod freshness;
+mod key;
+mod recent;
+mod registrations;
+mod rounds;
+mod seal;
+mod snapshot;
+#[cfg(test)]
+mod world;
+
+pub use bodies::{Bodies, Tiered};
+pub use cache::{Cache, CacheOptions};
+pub use events::CachedEvents;
+pub use key::Key;
+pub use registrations::CachedRegistrations;
+pub use seal::Seal;
+pub use snapshot::Snapshot;

@@ -1,0 +1,360 @@
+//! Sharing work without sharing the past.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use domain::ports::StoreError;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+/// Answers questions in rounds: all who wait for a key when a run starts share it, and nobody ever
+/// joins a run that began before they came.
+///
+/// A question is answered by a run that starts after it was asked, so what the run reads is at
+/// least as new as the question. Nothing lingers for company: while the runs of a key are under
+/// way, whoever comes gathers for the next one.
+///
+/// Runs are tasks of one runtime, whatever runtime the askers are on. An asker who stops waiting
+/// hurts nobody: a run that has begun is finished for the others, one that has not forgets them. A
+/// run that panics fails those who shared it and no one else. A key that nobody asks for takes no
+/// memory.
+pub(crate) struct Rounds<K, Q, A> {
+    inner: Arc<Inner<K, Q, A>>,
+}
+
+/// What a run does with its key and the questions of all who share it; at least one.
+type Run<K, Q, A> = dyn Fn(K, Vec<Q>) -> Pin<Box<dyn Future<Output = A> + Send>> + Send + Sync;
+
+struct Inner<K, Q, A> {
+    lanes: usize,
+    runtime: Handle,
+    run: Box<Run<K, Q, A>>,
+    rooms: Mutex<HashMap<K, Room<Q, A>>>,
+}
+
+/// Who waits for a key, and how many runs of it are under way.
+struct Room<Q, A> {
+    waiting: Vec<Waiter<Q, A>>,
+    running: usize,
+}
+
+struct Waiter<Q, A> {
+    question: Q,
+    answer: oneshot::Sender<A>,
+}
+
+/// A run came to no end: it panicked, or its runtime is shutting down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunLost;
+
+impl From<RunLost> for StoreError {
+    fn from(_: RunLost) -> Self {
+        Self::fault("a read shared by several readers came to no end")
+    }
+}
+
+impl<K, Q, A> Rounds<K, Q, A>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    Q: Send + 'static,
+    A: Clone + Send + 'static,
+{
+    /// Rounds on `runtime`, with at most `lanes` runs of a key under way at a time.
+    pub(crate) fn new<F>(runtime: Handle, lanes: usize, run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = A> + Send + 'static,
+    {
+        let run: Box<Run<K, Q, A>> = Box::new(move |key, questions| Box::pin(run(key, questions)));
+        Self { inner: Arc::new(Inner { lanes, runtime, run, rooms: Mutex::default() }) }
+    }
+
+    /// The answer of the first run for `key` that starts after the call.
+    pub(crate) async fn ask(&self, key: K, question: Q) -> Result<A, RunLost> {
+        let (answer, answered) = oneshot::channel();
+        let starts = {
+            let mut rooms = self.inner.rooms();
+            let room = rooms.entry(key.clone()).or_insert_with(|| Room { waiting: Vec::new(), running: 0 });
+            room.waiting.push(Waiter { question, answer });
+            let starts = room.running < self.inner.lanes;
+            room.running += usize::from(starts);
+            starts
+        };
+        if starts {
+            // Made before the task: a runtime that shuts down drops tasks it never began.
+            let turn = Turn { inner: Arc::clone(&self.inner), key, left: false };
+            self.inner.runtime.spawn(turn.run());
+        }
+        answered.await.map_err(|_| RunLost)
+    }
+
+    /// How many keys are asked for.
+    #[cfg(test)]
+    pub(crate) fn open(&self) -> usize {
+        self.inner.rooms().len()
+    }
+
+    /// How many wait for `key` and have no run yet.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self, key: &K) -> usize {
+        self.inner.rooms().get(key).map_or(0, |room| room.waiting.len())
+    }
+}
+
+impl<K, Q, A> Inner<K, Q, A> {
+    fn rooms(&self) -> MutexGuard<'_, HashMap<K, Room<Q, A>>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One lane of a key: runs until nobody waits.
+struct Turn<K: Eq + Hash, Q, A> {
+    inner: Arc<Inner<K, Q, A>>,
+    key: K,
+    left: bool,
+}
+
+impl<K, Q, A> Turn<K, Q, A>
+where
+    K: Clone + Eq + Hash + Send + Sync + 'static,
+    Q: Send + 'static,
+    A: Clone + Send + 'static,
+{
+    async fn run(mut self) {
+        while let Some(waiters) = self.gather() {
+            let (questions, answers): (Vec<Q>, Vec<oneshot::Sender<A>>) = waiters
+                .into_iter()
+                .filter(|waiter| !waiter.answer.is_closed())
+                .map(|waiter| (waiter.question, waiter.answer))
+                .unzip();
+            if answers.is_empty() {
+                continue;
+            }
+            let run = async { (self.inner.run)(self.key.clone(), questions).await };
+            if let Ok(result) = unwound(run).await {
+                for answer in answers {
+                    // Whoever stopped waiting meanwhile needs no answer.
+                    let _ = answer.send(result.clone());
+                }
+            }
+        }
+    }
+
+    /// Everybody who waits; or, if that is nobody, leaves the lane.
+    fn gather(&mut self) -> Option<Vec<Waiter<Q, A>>> {
+        let mut rooms = self.inner.rooms();
+        let room = rooms.get_mut(&self.key)?;
+        if room.waiting.is_empty() {
+            room.running -= 1;
+            if room.running == 0 {
+                rooms.remove(&self.key);
+            }
+            self.left = true;
+            return None;
+        }
+        Some(std::mem::take(&mut room.waiting))
+    }
+}
+
+impl<K: Eq + Hash, Q, A> Drop for Turn<K, Q, A> {
+    /// A lane that is left before its end was on a runtime that shut down: whoever still waits, and
+    /// has no other lane, is told so.
+    fn drop(&mut self) {
+        if self.left {
+            return;
+        }
+        let mut rooms = self.inner.rooms();
+        let abandoned = rooms.get_mut(&self.key).is_some_and(|room| {
+            room.running -= 1;
+            room.running == 0
+        });
+        let room = abandoned.then(|| rooms.remove(&self.key));
+        drop(rooms);
+        drop(room);
+    }
+}
+
+/// The future's output, or what it panicked with.
+async fn unwound<F: Future>(future: F) -> Result<F::Output, Box<dyn Any + Send>> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => std::task::Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+    use tokio::task::{JoinHandle, yield_now};
+
+    use super::*;
+
+    /// A run that has begun, waiting to be told what to answer.
+    struct Begun {
+        key: u8,
+        questions: Vec<u8>,
+        finish: oneshot::Sender<&'static str>,
+    }
+
+    fn rounds(lanes: usize) -> (Arc<Rounds<u8, u8, &'static str>>, UnboundedReceiver<Begun>) {
+        let (begun, runs) = unbounded_channel();
+        let rounds = Rounds::new(Handle::current(), lanes, move |key, questions| {
+            let begun: UnboundedSender<Begun> = begun.clone();
+            async move {
+                let (finish, finished) = oneshot::channel();
+                begun.send(Begun { key, questions, finish }).ok().unwrap();
+                finished.await.expect("a run is told what to answer, or panics")
+            }
+        });
+        (Arc::new(rounds), runs)
+    }
+
+    fn ask(
+        rounds: &Arc<Rounds<u8, u8, &'static str>>,
+        key: u8,
+        question: u8,
+    ) -> JoinHandle<Result<&'static str, RunLost>> {
+        let rounds = Arc::clone(rounds);
+        tokio::spawn(async move { rounds.ask(key, question).await })
+    }
+
+    async fn until(condition: impl Fn() -> bool) {
+        while !condition() {
+            yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_joins_a_run_that_began_before_they_came() {
+        let (rounds, mut runs) = rounds(1);
+        let first = ask(&rounds, 7, 1);
+        let run = runs.recv().await.unwrap();
+        assert_eq!((run.key, &run.questions[..]), (7, &[1][..]));
+
+        let late = ask(&rounds, 7, 2);
+        until(|| rounds.waiting(&7) == 1).await;
+        run.finish.send("old").unwrap();
+        assert_eq!(first.await.unwrap(), Ok("old"));
+
+        let run = runs.recv().await.unwrap();
+        assert_eq!(run.questions, [2]);
+        run.finish.send("new").unwrap();
+        assert_eq!(late.await.unwrap(), Ok("new"));
+        until(|| rounds.open() == 0).await;
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_share_the_next_run() {
+        let (rounds, mut runs) = rounds(1);
+        let first = ask(&rounds, 7, 0);
+        let run = runs.recv().await.unwrap();
+        let crowd: Vec<_> = (1..=100).map(|question| ask(&rounds, 7, question)).collect();
+        until(|| rounds.waiting(&7) == 100).await;
+        run.finish.send("first").unwrap();
+        assert_eq!(first.await.unwrap(), Ok("first"));
+
+        let mut run = runs.recv().await.unwrap();
+        run.questions.sort_unstable();
+        assert_eq!(run.questions, (1..=100).collect::<Vec<_>>());
+        run.finish.send("second").unwrap();
+        for one in crowd {
+            assert_eq!(one.await.unwrap(), Ok("second"));
+        }
+        assert!(runs.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn a_slow_run_leaves_the_other_lane_free() {
+        let (rounds, mut runs) = rounds(2);
+        let slow = ask(&rounds, 7, 1);
+        let stuck = runs.recv().await.unwrap();
+        for question in 2..5 {
+            let quick = ask(&rounds, 7, question);
+            runs.recv().await.unwrap().finish.send("quick").unwrap();
+            assert_eq!(quick.await.unwrap(), Ok("quick"));
+        }
+        stuck.finish.send("slow").unwrap();
+        assert_eq!(slow.await.unwrap(), Ok("slow"));
+    }
+
+    #[tokio::test]
+    async fn no_more_runs_are_under_way_than_there_are_lanes() {
+        let (rounds, mut runs) = rounds(2);
+        let _first = ask(&rounds, 7, 1);
+        let _held = runs.recv().await.unwrap();
+        let _second = ask(&rounds, 7, 2);
+        let _also_held = runs.recv().await.unwrap();
+        let _third = ask(&rounds, 7, 3);
+        until(|| rounds.waiting(&7) == 1).await;
+        assert!(runs.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn keys_do_not_wait_for_each_other() {
+        let (rounds, mut runs) = rounds(1);
+        let _one = ask(&rounds, 1, 0);
+        let _held = runs.recv().await.unwrap();
+        let two = ask(&rounds, 2, 0);
+        let run = runs.recv().await.unwrap();
+        assert_eq!(run.key, 2);
+        run.finish.send("two").unwrap();
+        assert_eq!(two.await.unwrap(), Ok("two"));
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_hurts_nobody_and_leaves_nothing() {
+        let (rounds, mut runs) = rounds(1);
+        let first = ask(&rounds, 7, 1);
+        let run = runs.recv().await.unwrap();
+        let gone = ask(&rounds, 7, 2);
+        until(|| rounds.waiting(&7) == 1).await;
+        let stays = ask(&rounds, 7, 3);
+        until(|| rounds.waiting(&7) == 2).await;
+        first.abort();
+        gone.abort();
+        assert!(first.await.is_err() && gone.await.is_err());
+        run.finish.send("to nobody").unwrap();
+
+        let run = runs.recv().await.unwrap();
+        assert_eq!(run.questions, [3], "whoever hung up is not asked for");
+        run.finish.send("answer").unwrap();
+        assert_eq!(stays.await.unwrap(), Ok("answer"));
+        until(|| rounds.open() == 0).await;
+    }
+
+    #[tokio::test]
+    async fn a_run_that_panics_fails_those_who_shared_it_and_no_one_else() {
+        let (rounds, mut runs) = rounds(1);
+        let unlucky = ask(&rounds, 7, 1);
+        let run = runs.recv().await.unwrap();
+        let lucky = ask(&rounds, 7, 2);
+        until(|| rounds.waiting(&7) == 1).await;
+        drop(run.finish);
+        assert_eq!(unlucky.await.unwrap(), Err(RunLost));
+        runs.recv().await.unwrap().finish.send("well").unwrap();
+        assert_eq!(lucky.await.unwrap(), Ok("well"));
+        until(|| rounds.open() == 0).await;
+    }
+
+    #[test]
+    fn a_runtime_that_is_gone_answers_an_error_at_once() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let rounds: Rounds<u8, u8, u8> = Rounds::new(runtime.handle().clone(), 1, |_, _| std::future::pending());
+        let askers = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        askers.block_on(async {
+            let mut waiting = pin!(rounds.ask(7, 1));
+            let pending = poll_fn(|context| std::task::Poll::Ready(waiting.as_mut().poll(context).is_pending())).await;
+            assert!(pending);
+            runtime.shutdown_background();
+            assert_eq!(waiting.await, Err(RunLost));
+            assert_eq!(rounds.ask(7, 2).await, Err(RunLost));
+            assert_eq!(rounds.open(), 0);
+        });
+    }
+}
