@@ -1,0 +1,214 @@
+//! bcrypt, bounded: hashing is slow on purpose, and must slow nobody else.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bcrypt::BcryptError;
+use domain::ports::{Cause, Passwords, PasswordsError};
+use domain::{Password, PasswordHash};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+/// Hashes passwords with bcrypt.
+///
+/// At most `workers` hashes are computed at once, on threads where nothing else waits, and at most
+/// `max_waiting` wait for one of these; more are refused with [`PasswordsError::Busy`] at once. A
+/// caller who stops waiting gives their place up; a hash that has begun is finished.
+#[derive(Debug)]
+pub struct Bcrypt {
+    cost: u32,
+    /// What is verified when there is no hash.
+    dummy: PasswordHash,
+    runtime: Handle,
+    /// A place at work or in the queue.
+    places: Arc<Semaphore>,
+    /// A place at work.
+    workers: Arc<Semaphore>,
+}
+
+impl Bcrypt {
+    /// Hashes with 2^`cost` rounds (4–31), on blocking threads of the runtime it is called in.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn new(cost: u32, workers: usize, max_waiting: usize) -> Self {
+        let workers = workers.max(1);
+        Self {
+            cost,
+            dummy: dummy(cost),
+            runtime: Handle::current(),
+            places: Arc::new(Semaphore::new(workers.saturating_add(max_waiting).min(Semaphore::MAX_PERMITS))),
+            workers: Arc::new(Semaphore::new(workers)),
+        }
+    }
+
+    /// Runs `work` on a blocking thread when a worker is free. The places are given back by the
+    /// work, not by its caller: whoever hangs up does not make room for a further thread.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordsError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordsError::Busy)?;
+        let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(fault)?;
+        self.runtime
+            .spawn_blocking(move || {
+                let _held = (place, worker);
+                work()
+            })
+            .await
+            .map_err(fault)
+    }
+}
+
+#[async_trait]
+impl Passwords for Bcrypt {
+    async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordsError> {
+        let (password, cost) = (password.clone(), self.cost);
+        let hash = self.run(move || bcrypt::non_truncating_hash(password.expose(), cost)).await?;
+        hash.map(PasswordHash::new).map_err(fault)
+    }
+
+    async fn verify(&self, candidate: &str, hash: Option<PasswordHash>) -> Result<bool, PasswordsError> {
+        // What cannot be a password is no match, after the work of one that could be.
+        let possible = candidate.len() <= Password::MAX_BYTES && !candidate.contains('\0');
+        let may_match = possible && hash.is_some();
+        let candidate = if possible { candidate.to_owned() } else { String::new() };
+        let dummy = self.dummy.clone();
+        let matches = self
+            .run(move || {
+                let hash = hash.as_ref().unwrap_or(&dummy);
+                match bcrypt::non_truncating_verify(&candidate, hash.expose()) {
+                    Err(BcryptError::InvalidHash(_) | BcryptError::CostNotAllowed(_)) => {
+                        tracing::warn!("a stored password hash is not bcrypt: nobody can log in with it");
+                        bcrypt::non_truncating_verify(&candidate, dummy.expose()).map(|_| false)
+                    }
+                    verified => verified,
+                }
+            })
+            .await?
+            .map_err(fault)?;
+        Ok(matches && may_match)
+    }
+}
+
+/// A hash in bcrypt's form whose salt and digest are all zeros. Nobody has ever hashed to it, and
+/// verifying it takes as long as verifying any other of that cost.
+fn dummy(cost: u32) -> PasswordHash {
+    const SALT_AND_DIGEST_CHARS: usize = 22 + 31;
+    PasswordHash::new(format!("$2b${cost:02}${}", ".".repeat(SALT_AND_DIGEST_CHARS)))
+}
+
+fn fault(error: impl std::error::Error + Send + Sync + 'static) -> PasswordsError {
+    PasswordsError::Fault(Cause::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const COST: u32 = 4;
+
+    fn password(raw: &str) -> Password {
+        Password::parse(raw).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_password_matches_its_own_hash_and_no_other() {
+        let bcrypt = Bcrypt::new(COST, 1, 10);
+        let hash = bcrypt.hash(&password("correct horse")).await.unwrap();
+        assert!(bcrypt.verify("correct horse", Some(hash.clone())).await.unwrap());
+        assert!(!bcrypt.verify("correct horsf", Some(hash.clone())).await.unwrap());
+        assert_ne!(bcrypt.hash(&password("correct horse")).await.unwrap(), hash, "the salt is fresh");
+    }
+
+    #[tokio::test]
+    async fn every_byte_of_the_longest_password_counts() {
+        let bcrypt = Bcrypt::new(COST, 1, 10);
+        let longest = "x".repeat(Password::MAX_BYTES);
+        let hash = bcrypt.hash(&password(&longest)).await.unwrap();
+        assert!(bcrypt.verify(&longest, Some(hash.clone())).await.unwrap());
+        assert!(!bcrypt.verify(&format!("{}y", &longest[1..]), Some(hash.clone())).await.unwrap());
+        for longer in [format!("{longest}x"), longest.repeat(100), format!("{longest}\0")] {
+            assert!(!bcrypt.verify(&longer, Some(hash.clone())).await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_matches_without_a_hash_or_with_a_nul() {
+        let bcrypt = Bcrypt::new(COST, 1, 10);
+        let hash = bcrypt.hash(&password("correct horse")).await.unwrap();
+        for candidate in ["", "correct horse", "x\0y", &"é".repeat(1000)] {
+            assert!(!bcrypt.verify(candidate, None).await.unwrap(), "{candidate:?}");
+        }
+        assert!(!bcrypt.verify("correct horse\0", Some(hash)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn an_empty_password_never_stands_in_for_an_impossible_one() {
+        let bcrypt = Bcrypt::new(COST, 1, 10);
+        let of_nothing = PasswordHash::new(bcrypt::hash("", COST).unwrap());
+        assert!(!bcrypt.verify("\0", Some(of_nothing)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_another_cost_still_verifies() {
+        let old = Bcrypt::new(COST, 1, 10).hash(&password("correct horse")).await.unwrap();
+        assert!(Bcrypt::new(COST + 1, 1, 10).verify("correct horse", Some(old)).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_malformed_hash_matches_nothing() {
+        let bcrypt = Bcrypt::new(COST, 1, 10);
+        for hash in ["", "correct horse", "$2b$99$......................", &format!("$2b$99${}", ".".repeat(53))] {
+            assert!(!bcrypt.verify("correct horse", Some(PasswordHash::new(hash.to_owned()))).await.unwrap());
+        }
+    }
+
+    #[test]
+    fn the_dummy_is_a_hash_of_the_configured_cost() {
+        let parts: bcrypt::HashParts = dummy(12).expose().parse().unwrap();
+        assert_eq!(parts.get_cost(), 12);
+        assert!(!bcrypt::non_truncating_verify("", dummy(COST).expose()).unwrap());
+    }
+
+    #[tokio::test]
+    async fn one_more_than_may_wait_is_refused_at_once_and_leaves_no_trace() {
+        let bcrypt = Arc::new(Bcrypt::new(COST, 1, 1));
+        let (release, blocked) = mpsc::channel::<()>();
+        let (begun, at_work) = tokio::sync::oneshot::channel();
+        let first = tokio::spawn({
+            let bcrypt = Arc::clone(&bcrypt);
+            async move {
+                bcrypt
+                    .run(move || {
+                        begun.send(()).unwrap();
+                        blocked.recv().unwrap();
+                    })
+                    .await
+            }
+        });
+        at_work.await.unwrap();
+        let mut second = Box::pin(bcrypt.verify("x", None));
+        assert!(now_or_never(&mut second).await.is_none(), "the second waits");
+        assert!(matches!(bcrypt.verify("x", None).await, Err(PasswordsError::Busy)));
+
+        drop(second);
+        let mut third = Box::pin(bcrypt.verify("x", None));
+        assert!(now_or_never(&mut third).await.is_none(), "who stopped waiting made room");
+        release.send(()).unwrap();
+        assert!(!third.await.unwrap());
+        first.await.unwrap().unwrap();
+    }
+
+    /// The answer of a future, if it has one already.
+    async fn now_or_never<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
+        use std::pin::Pin;
+        use std::task::Poll;
+        std::future::poll_fn(|context| {
+            Poll::Ready(match Pin::new(&mut *future).poll(context) {
+                Poll::Ready(answer) => Some(answer),
+                Poll::Pending => None,
+            })
+        })
+        .await
+    }
+}
