@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The program: settings, telemetry, wiring, command line. The only crate that sees all the others.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`settings`] | every setting, from the environment and `config/` |
+//! | [`app`] | adapters behind ports, use cases over ports, the server on top |
+//! | [`cli`] | the commands |
+//! | `seed` | the people and events of a demonstration |
+//! | [`telemetry`], [`clock`] | logs, metrics, the time of day |
+//!
+//! This room holds no rule and no query: it decides only who works with whom. It is a library so
+//! that tests can start the program within their own process, with a clock that they move.
+
+pub mod app;
+pub mod cli;
+pub mod clock;
+mod descriptors;
+mod secret_file;
+mod seed;
+pub mod settings;
+mod stdout;
+pub mod telemetry;
+pub mod url;

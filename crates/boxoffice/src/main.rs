@@ -1,1 +1,8 @@
-fn main() {}
+//! `boxoffice`: see `boxoffice help`.
+
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    boxoffice::cli::run().await
+}

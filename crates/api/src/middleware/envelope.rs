@@ -56,13 +56,9 @@ pub(crate) async fn envelope(
         // The connection remembers the method and leaves the body out.
         request.head_mut().method = Method::GET;
     }
-    let handle = request.request().clone();
     let span = tracing::info_span!("request", request_id = request_id.to_str().unwrap_or_default());
-    let mut response = match next.call(request).instrument(span).await {
-        Ok(response) => response.map_into_boxed_body(),
-        Err(error) => ServiceResponse::new(handle, error.error_response()),
-    };
-    response = with_problem(response, request_id.to_str().unwrap_or_default());
+    let response = next.call(request).instrument(span).await?.map_into_boxed_body();
+    let mut response = with_problem(response, request_id.to_str().unwrap_or_default());
     finish_headers(&mut response, request_id.clone());
     record(&response, &method, &request_id, started.elapsed());
     Ok(response)

@@ -42,7 +42,9 @@ pub(crate) async fn representation(
     let compressed = compressible && accepts_gzip(&request);
     let headers = response.headers_mut();
     if compressible {
-        headers.append(VARY, HeaderValue::from_static("Accept-Encoding"));
+        // One line, because the CORS middleware keeps only the first.
+        let others = headers.get(VARY).and_then(|names| names.to_str().ok()).map(|names| format!("{names}, "));
+        headers.insert(VARY, HeaderValue::try_from(others.unwrap_or_default() + "Accept-Encoding")?);
     }
     let tag = headers
         .get(ETAG)

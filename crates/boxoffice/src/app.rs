@@ -1,0 +1,308 @@
+//! The wiring: every adapter behind its port, every use case over its ports, the server on top.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use adapter_crypto::{Bcrypt, Hs256Tokens};
+use adapter_memory::MemoryBodies;
+use adapter_redis::{Redis, RedisBodies};
+use adapter_sql::{Sql, SqlOptions};
+use anyhow::{Context, anyhow, bail};
+use api::{Draining, HttpOptions, Services};
+use application::{Access, Accounts, Catalogue, EnsureAdminError, Profile, SeatBookings, SignUp};
+use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, Tiered};
+use chrono::TimeDelta;
+use domain::ports::{Clock, Events, Passwords, Probe, Registrations, Sessions, Tokens, Users};
+use domain::{PersonName, Timestamp, User};
+use metrics::gauge;
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::net::{TcpSocket, lookup_host};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use crate::secret_file::random_secret;
+use crate::settings::{Environment, Settings};
+use crate::telemetry;
+
+/// What an admin is called who was not given a name.
+pub(crate) const ADMIN_NAME: &str = "Administrator";
+
+/// Room for cached bodies in the process: some ten thousand events, or a thousand pages of them.
+const BODIES_BYTES: u64 = 16 << 20;
+/// Log-ins that may wait for a core, for each core: at the default cost, less than two seconds of work.
+const WAITING_PER_CORE: usize = 32;
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// How often what nobody needs any more is forgotten.
+const PURGE_EVERY: Duration = Duration::from_hours(1);
+/// How long an outcome is kept with its idempotency key.
+const KEYS_KEPT: TimeDelta = TimeDelta::days(7);
+/// From the wish to stop until everything has stopped, at the latest.
+const STOP_WITHIN: Duration = Duration::from_secs(28);
+/// How long closing the database's connections may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
+/// A server that is running.
+pub struct Running {
+    address: SocketAddr,
+    shutdown_grace: Duration,
+    draining: Draining,
+    handle: ServerHandle,
+    server: JoinHandle<std::io::Result<()>>,
+    jobs: JoinSet<()>,
+    sql: Sql,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for the server to end by itself, which it never should.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        match (&mut self.server).await {
+            Ok(Ok(())) => anyhow!("the server stopped by itself"),
+            Ok(Err(error)) => anyhow!(error).context("the server failed"),
+            Err(error) => anyhow!(error).context("the server failed"),
+        }
+    }
+
+    /// Stops: readiness says no at once; after the grace no connection is accepted any more, every
+    /// request in flight is answered, and the database is left in order. Ends within 30 s.
+    pub async fn stop(mut self) {
+        self.draining.begin();
+        sleep(self.shutdown_grace).await;
+        if timeout(STOP_WITHIN.saturating_sub(self.shutdown_grace), self.handle.stop(true)).await.is_err() {
+            tracing::warn!("requests are still in flight: they are cut off");
+            self.handle.stop(false).await;
+        }
+        self.jobs.shutdown().await;
+        if timeout(CLOSE_WITHIN, self.sql.close()).await.is_err() {
+            tracing::warn!("the database did not let its connections go in time");
+        }
+    }
+}
+
+/// Starts the program with these settings: connects, migrates, makes the admin of the settings,
+/// listens and serves. On return the server accepts connections.
+pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
+    // Before everything that counts something.
+    let metrics = telemetry::metrics()?;
+    let secret = settings.signing_secret()?;
+    let sql = connect(&settings, Arc::clone(&clock)).await?;
+    ensure_migrated(&settings, &sql).await?;
+    let redis = settings.redis_url.as_ref().map(|url| connect_redis(url.expose())).transpose()?;
+    let bodies = bodies(redis.as_ref(), &secret, &sql).await?;
+    let cache = Cache::new(Arc::new(sql.clone()), bodies, CacheOptions { max_staleness: settings.cache_max_staleness });
+    let use_cases = UseCases::new(
+        &settings,
+        &secret,
+        &sql,
+        Arc::new(CachedEvents::new(Arc::new(sql.clone()), Arc::clone(&cache))),
+        Arc::new(CachedRegistrations::new(Arc::new(sql.clone()), cache)),
+        Arc::clone(&clock),
+    )?;
+    ensure_admin(&settings, &use_cases.accounts).await?;
+
+    let listener = listen(&settings).await?;
+    let address = listener.local_addr()?;
+    let draining = Draining::default();
+    let services = Services {
+        access: use_cases.access,
+        accounts: use_cases.accounts,
+        catalogue: use_cases.catalogue,
+        bookings: use_cases.bookings,
+        profile: use_cases.profile,
+        database: Arc::new(sql.clone()),
+        redis: redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>),
+        clock: Arc::clone(&clock),
+        metrics: metrics.clone(),
+    };
+    let options = HttpOptions {
+        rate_limit_per_minute: settings.rate_limit_per_minute,
+        trusted_proxies: settings.trusted_proxies.clone(),
+        allowed_origins: settings.cors_allowed_origins.clone(),
+        allow_localhost_origins: settings.environment == Environment::Development,
+    };
+    let server = api::serve(listener, services, options, draining.clone()).context("the server cannot start")?;
+    let handle = server.handle();
+    let server = tokio::spawn(server);
+
+    let mut jobs = JoinSet::new();
+    jobs.spawn(keep_metrics(metrics, sql.clone()));
+    jobs.spawn(purge_regularly(sql.clone(), clock));
+
+    announce(&settings, address);
+    Ok(Running { address, shutdown_grace: settings.shutdown_grace, draining, handle, server, jobs, sql })
+}
+
+/// What people can do, over adapters.
+pub(crate) struct UseCases {
+    pub(crate) users: Arc<dyn Users>,
+    pub(crate) passwords: Arc<dyn Passwords>,
+    pub(crate) tokens: Arc<dyn Tokens>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) accounts: Arc<Accounts>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) bookings: Arc<SeatBookings>,
+    pub(crate) profile: Arc<Profile>,
+}
+
+impl UseCases {
+    fn new(
+        settings: &Settings,
+        secret: &SecretString,
+        sql: &Sql,
+        events: Arc<dyn Events>,
+        registrations: Arc<dyn Registrations>,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let cores = available_parallelism().map_or(1, usize::from);
+        let users: Arc<dyn Users> = Arc::new(sql.clone());
+        let passwords: Arc<dyn Passwords> =
+            Arc::new(Bcrypt::new(settings.bcrypt_cost, cores, cores * WAITING_PER_CORE));
+        let tokens: Arc<dyn Tokens> =
+            Arc::new(Hs256Tokens::new(secret, settings.jwt_previous_secret.as_ref(), settings.access_token_ttl_secs)?);
+        let accounts = Accounts::new(
+            Arc::clone(&users),
+            Arc::new(sql.clone()),
+            Arc::clone(&passwords),
+            Arc::clone(&tokens),
+            Arc::clone(&clock),
+            settings.refresh_token_ttl_secs,
+        );
+        Ok(Self {
+            access: Arc::new(Access::new(Arc::clone(&users), Arc::clone(&tokens), clock)),
+            accounts: Arc::new(accounts),
+            catalogue: Arc::new(Catalogue::new(events)),
+            bookings: Arc::new(SeatBookings::new(Arc::new(sql.clone()), registrations)),
+            profile: Arc::new(Profile::new(Arc::clone(&users))),
+            users,
+            passwords,
+            tokens,
+        })
+    }
+
+    /// The use cases for an operator at the command line: no cache, and tokens that nobody outside
+    /// of this process accepts.
+    pub(crate) fn for_operator(settings: &Settings, sql: &Sql, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        Self::new(settings, &random_secret()?, sql, Arc::new(sql.clone()), Arc::new(sql.clone()), clock)
+    }
+}
+
+/// Connects to the database.
+pub(crate) async fn connect(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Sql> {
+    let url = settings.database_url.expose().to_owned();
+    let options = SqlOptions { url, pool_size: settings.database_pool_size };
+    Sql::connect(&options, clock)
+        .await
+        .with_context(|| format!("DATABASE_URL: cannot connect to {}", settings.database_url))
+}
+
+/// Brings the database up to date, or says that it is not.
+pub(crate) async fn ensure_migrated(settings: &Settings, sql: &Sql) -> anyhow::Result<()> {
+    if settings.database_migrate {
+        return sql.migrate_up().await.context("the database could not be migrated");
+    }
+    refuse_behind(sql).await
+}
+
+/// Says which migrations are pending, if any.
+pub(crate) async fn refuse_behind(sql: &Sql) -> anyhow::Result<()> {
+    let status = sql.migration_status().await.context("the state of the database could not be read")?;
+    let pending: Vec<_> = status.into_iter().filter(|(_, applied)| !applied).map(|(name, _)| name).collect();
+    if !pending.is_empty() {
+        bail!("the database is behind: run `boxoffice migrate` (pending: {})", pending.join(", "));
+    }
+    Ok(())
+}
+
+/// Makes the admin of the settings, unless there is one of that address.
+async fn ensure_admin(settings: &Settings, accounts: &Accounts) -> anyhow::Result<()> {
+    let (Some(email), Some(password)) = (settings.admin_email.clone(), settings.admin_password.clone()) else {
+        return Ok(());
+    };
+    let shown = email.clone();
+    let name = PersonName::parse(ADMIN_NAME)?;
+    match accounts.ensure_admin(SignUp { name, email, password }).await {
+        Ok(User { .. }) => Ok(()),
+        Err(EnsureAdminError::OrdinaryAccount) => {
+            bail!("ADMIN_EMAIL: {shown} belongs to an ordinary account: choose another address")
+        }
+        Err(error) => Err(error).context("the admin of ADMIN_EMAIL could not be made"),
+    }
+}
+
+fn connect_redis(url: &str) -> anyhow::Result<Redis> {
+    Redis::new(url).context("REDIS_URL: cannot be used")
+}
+
+/// Where cached bodies lie: in the process, and behind it in Redis if there is one. The seal keeps
+/// its purpose apart from that of tokens, so both may use one secret, which all instances share.
+async fn bodies(redis: Option<&Redis>, secret: &SecretString, sql: &Sql) -> anyhow::Result<Arc<dyn Bodies>> {
+    let near: Arc<dyn Bodies> = Arc::new(MemoryBodies::new(BODIES_BYTES));
+    let Some(redis) = redis else { return Ok(near) };
+    let database = sql.database_id().await.context("the database has no identity")?;
+    let seal = Seal::new(secret.expose_secret().as_bytes(), &database);
+    Ok(Arc::new(Tiered::new(near, Arc::new(RedisBodies::new(redis.clone(), seal)))))
+}
+
+async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
+    let Settings { host, port, .. } = settings;
+    let bind = async {
+        let address = lookup_host((host.as_str(), *port)).await?.next().context("the name has no address")?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        anyhow::Ok(socket.listen(BACKLOG)?.into_std()?)
+    };
+    bind.await.with_context(|| format!("HOST, PORT: cannot listen on {host} port {port}"))
+}
+
+/// Folds histograms into their buckets and looks at the pool, every few seconds.
+async fn keep_metrics(metrics: PrometheusHandle, sql: Sql) {
+    let (idle, busy) =
+        (gauge!("database_connections", "state" => "idle"), gauge!("database_connections", "state" => "busy"));
+    let mut ticks = interval(telemetry::UPKEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let pool = sql.pool_state();
+        idle.set(pool.idle);
+        busy.set(pool.size.saturating_sub(pool.idle));
+        metrics.run_upkeep();
+    }
+}
+
+/// Forgets, every hour, sessions that have ended and outcomes whose keys are too old.
+async fn purge_regularly(sql: Sql, clock: Arc<dyn Clock>) {
+    let mut ticks = interval(PURGE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = clock.now();
+        match Sessions::purge(&sql, now).await {
+            Ok(sessions) => tracing::debug!(sessions, "forgot ended sessions"),
+            Err(error) => tracing::warn!(%error, "ended sessions could not be forgotten"),
+        }
+        match sql.purge_idempotency_keys(Timestamp::new(now.as_datetime() - KEYS_KEPT)).await {
+            Ok(keys) => tracing::debug!(keys, "forgot old idempotency keys"),
+            Err(error) => tracing::warn!(%error, "old idempotency keys could not be forgotten"),
+        }
+    }
+}
+
+fn announce(settings: &Settings, address: SocketAddr) {
+    let redis = settings.redis_url.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+    tracing::info!(
+        environment = settings.environment.as_str(),
+        database = %settings.database_url,
+        redis,
+        "serving http://{address}, its API is explained at http://{address}/api"
+    );
+}
