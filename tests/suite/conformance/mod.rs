@@ -1,0 +1,49 @@
+//! What every adapter and decorator has to do, port by port. A case is a plain function over a
+//! [`Store`](crate::harness::store::Store); the list at the top of each file runs it on all of them.
+
+/// Runs each case on one kind of store, as a test of its own.
+macro_rules! on_store {
+    ($kind:ident: $($case:ident),+ $(,)?) => {
+        mod $kind {
+            use std::sync::Arc;
+
+            use crate::harness::store::Store;
+
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $case() {
+                    super::$case(Arc::new(Store::$kind().await)).await;
+                }
+            )+
+        }
+    };
+}
+
+/// Runs each case on both databases.
+macro_rules! on_both_databases {
+    ($($case:ident),+ $(,)?) => {
+        on_store!(sqlite: $($case),+);
+        on_store!(postgres: $($case),+);
+    };
+}
+
+/// Runs each case on both databases, bare and behind a cache.
+macro_rules! on_every_store {
+    ($($case:ident),+ $(,)?) => {
+        on_both_databases!($($case),+);
+        on_store!(sqlite_cached: $($case),+);
+        on_store!(postgres_cached: $($case),+);
+    };
+}
+
+mod audit;
+mod bodies;
+mod bookings;
+mod events;
+mod idempotency;
+mod listing;
+mod migrations;
+mod registrations;
+mod sessions;
+mod users;
+mod versions;

@@ -1,0 +1,55 @@
+//! What a test runs on: each has a database, a clock and, where it breaks things, a Redis of its own.
+
+pub mod clock;
+pub mod postgres;
+pub mod redis;
+pub mod store;
+
+use std::env;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Barrier;
+use tokio::time;
+
+/// Starts every task at the same instant, each on whatever thread is free, and answers what they
+/// answered, in their order.
+pub async fn all_at_once<T: Send + 'static>(
+    tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let tasks: Vec<_> = tasks.into_iter().collect();
+    let start = Arc::new(Barrier::new(tasks.len()));
+    let running: Vec<_> = tasks
+        .into_iter()
+        .map(|task| {
+            let start = start.clone();
+            tokio::spawn(async move {
+                start.wait().await;
+                task.await
+            })
+        })
+        .collect();
+    let mut answers = Vec::with_capacity(running.len());
+    for task in running {
+        answers.push(task.await.unwrap());
+    }
+    answers
+}
+
+/// Asks again and again until the answer is yes, for what happens in its own time: a server of
+/// another process that comes back, a message on its way. Fails after 10 s with what was awaited.
+pub async fn until(awaited: &str, mut yes: impl AsyncFnMut() -> bool) {
+    let asked = Instant::now();
+    while !yes().await {
+        assert!(asked.elapsed() < Duration::from_secs(10), "in vain: {awaited}");
+        time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// A setting that `tests/run` makes. Without its servers a test fails: one that is skipped tests nothing.
+fn provided(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run the tests with `tests/run`, which starts Postgres and Redis for them")
+    })
+}

@@ -1,0 +1,163 @@
+//! Redis servers, each for one test, to be broken at will.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
+use tokio::time;
+
+use super::provided;
+
+/// The server that `tests/run` started: for tests that only use it.
+pub fn shared_url() -> String {
+    provided("BOXOFFICE_TEST_REDIS_URL")
+}
+
+/// A Redis server on a port of its own, killed with this value.
+#[derive(Debug)]
+pub struct RedisServer {
+    port: u16,
+    process: Option<Child>,
+}
+
+impl RedisServer {
+    /// A server that answers already.
+    pub async fn start() -> Self {
+        for _ in 0..10 {
+            let mut server = Self { port: free_port(), process: None };
+            if server.launch().await {
+                return server;
+            }
+        }
+        panic!("Redis does not start")
+    }
+
+    /// How to connect to it.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends the server as a power cut would; what it held is lost.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Starts the server again on the same port, empty.
+    pub async fn restart(&mut self) {
+        self.kill();
+        assert!(self.launch().await, "Redis does not start again on port {}", self.port);
+    }
+
+    /// Stops the server in mid-air: it keeps its connections and answers nothing.
+    pub fn pause(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a paused server go on.
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    /// Forgets everything, as FLUSHALL does.
+    pub async fn flush(&self) {
+        let () = redis::cmd("FLUSHALL").query_async(&mut self.connect().await).await.unwrap();
+    }
+
+    /// Every key there is, in order.
+    pub async fn keys(&self) -> Vec<String> {
+        let mut keys: Vec<String> = self.connect().await.keys("*").await.unwrap();
+        keys.sort();
+        keys
+    }
+
+    /// Puts rubbish of several kinds under every key there is and under `more`: text, nothing, half
+    /// of what stood there, a list, and the contents of another key.
+    pub async fn fill_with_rubbish(&self, more: &[&str]) {
+        let mut connection = self.connect().await;
+        let mut keys: BTreeSet<_> = self.keys().await.into_iter().collect();
+        keys.extend(more.iter().map(|&key| key.to_owned()));
+        let mut stranger: Vec<u8> = b"{}".to_vec();
+        for (turn, key) in keys.iter().enumerate() {
+            let held: Vec<u8> = connection.get(key).await.unwrap_or_default();
+            let () = connection.del(key).await.unwrap();
+            let () = match turn % 5 {
+                0 => connection.set(key, "rubbish").await.unwrap(),
+                1 => connection.set(key, "").await.unwrap(),
+                2 => connection.set(key, &held[..held.len() / 2]).await.unwrap(),
+                3 => connection.rpush(key, "rubbish").await.unwrap(),
+                _ => connection.set(key, &stranger).await.unwrap(),
+            };
+            stranger = held;
+        }
+    }
+
+    /// A connection past the program, to look at what it keeps.
+    pub async fn connect(&self) -> MultiplexedConnection {
+        connect(&self.url()).await.unwrap()
+    }
+
+    /// Whether the server answers; `false` if its process ended, because somebody has its port.
+    async fn launch(&mut self) -> bool {
+        let mut process = Command::new(provided("BOXOFFICE_TEST_REDIS_SERVER"))
+            .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("redis-server can be started");
+        let id = process.id();
+        loop {
+            if process.try_wait().unwrap().is_some() {
+                return false;
+            }
+            // The server on the port may be another test's, which was quicker.
+            if process_at(&self.url()).await == Some(id) {
+                self.process = Some(process);
+                return true;
+            }
+            time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.process.as_ref().expect("a running server").id();
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status().unwrap();
+        assert!(sent.success(), "SIG{name} was not sent");
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+async fn connect(url: &str) -> redis::RedisResult<MultiplexedConnection> {
+    redis::Client::open(url)?.get_multiplexed_async_connection().await
+}
+
+/// The process that answers there.
+async fn process_at(url: &str) -> Option<u32> {
+    let info: redis::InfoDict =
+        redis::cmd("INFO").arg("server").query_async(&mut connect(url).await.ok()?).await.ok()?;
+    info.get("process_id")
+}
+
+/// A port below those the system hands out to outgoing connections, so that a killed server's port
+/// is still free when it comes back.
+fn free_port() -> u16 {
+    loop {
+        let random = RandomState::new().build_hasher().finish() % 12_000;
+        let port = 20_000 + u16::try_from(random).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

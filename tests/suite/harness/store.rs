@@ -1,0 +1,321 @@
+//! A store behind the domain's ports, whichever adapters and decorators it is made of, with the
+//! people and events a test needs in it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use adapter_memory::MemoryBodies;
+use adapter_redis::{Redis, RedisBodies};
+use adapter_sql::{Sql, SqlOptions};
+use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, Tiered};
+use domain::event::StartsAt;
+use domain::ports::{
+    Audit, BookError, BookSeat, Bookings, CancelError, CancelSeat, Clock, DeleteEvent, DeletedEvent, Events, NewUser,
+    Registrations, Sessions, UpdateEvent, UpdateEventError, Users, VersionAnswer, VersionQuestion, Versions,
+};
+use domain::{
+    Command, Committed, EmailAddress, Event, EventDraft, EventFilter, EventId, EventPatch, EventTitle, Fingerprint,
+    IdempotencyKey, Once, PageRequest, PasswordHash, PersonName, Precondition, Registration, Role, SeatCount,
+    Timestamp, User, UserId, Venue,
+};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+use super::clock::MovableClock;
+use super::postgres::PostgresDatabase;
+use super::redis::shared_url;
+
+/// What the cached stores may hold in the process.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// Every port of one database. The clock stands still until a test moves it.
+pub struct Store {
+    /// The programme, through a cache if the store has one.
+    pub events: Arc<dyn Events>,
+    /// The lists of registrations, through a cache if the store has one.
+    pub registrations: Arc<dyn Registrations>,
+    pub bookings: Arc<dyn Bookings>,
+    pub users: Arc<dyn Users>,
+    pub sessions: Arc<dyn Sessions>,
+    pub versions: Arc<dyn Versions>,
+    pub audit: Arc<dyn Audit>,
+    pub clock: Arc<MovableClock>,
+    home: Home,
+    people: AtomicU32,
+    admin: OnceCell<UserId>,
+}
+
+/// A database that goes with this value.
+pub enum Home {
+    Sqlite(TempDir),
+    Postgres(PostgresDatabase),
+}
+
+impl Home {
+    /// A place for a SQLite file.
+    pub fn sqlite() -> Self {
+        Self::Sqlite(TempDir::new().unwrap())
+    }
+
+    /// A Postgres database without any table.
+    pub async fn empty_postgres() -> Self {
+        Self::Postgres(PostgresDatabase::empty().await)
+    }
+
+    /// Opens it as the program does.
+    pub async fn open(&self, clock: Arc<MovableClock>) -> Sql {
+        Sql::connect(&SqlOptions { url: self.url(), pool_size: 10 }, clock).await.unwrap()
+    }
+
+    /// How to connect to it.
+    pub fn url(&self) -> String {
+        match self {
+            Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("boxoffice.db").display()),
+            Self::Postgres(database) => database.url(),
+        }
+    }
+}
+
+impl Store {
+    /// A SQLite file.
+    pub async fn sqlite() -> Self {
+        let (sql, clock, home) = Self::migrated_sqlite().await;
+        Self::plain(sql, clock, home)
+    }
+
+    /// A Postgres database.
+    pub async fn postgres() -> Self {
+        let (sql, clock, home) = Self::migrated_postgres().await;
+        Self::plain(sql, clock, home)
+    }
+
+    /// A SQLite file behind a cache in the process: the embedded default.
+    pub async fn sqlite_cached() -> Self {
+        let (sql, clock, home) = Self::migrated_sqlite().await;
+        Self::cached(sql, clock, home, Arc::new(MemoryBodies::new(MAX_BYTES)))
+    }
+
+    /// A Postgres database behind a cache in the process and in Redis, as in production. The Redis is
+    /// shared with other tests, whose bodies stand under the same keys: each is rubbish to all others.
+    pub async fn postgres_cached() -> Self {
+        let (sql, clock, home) = Self::migrated_postgres().await;
+        let seal = Seal::new(b"a secret of at least thirty-two bytes", &sql.database_id().await.unwrap());
+        let redis = Redis::new(&shared_url()).unwrap();
+        let near = Arc::new(MemoryBodies::new(MAX_BYTES));
+        let far = Arc::new(RedisBodies::new(redis, seal));
+        Self::cached(sql, clock, home, Arc::new(Tiered::new(near, far)))
+    }
+
+    async fn migrated_sqlite() -> (Sql, Arc<MovableClock>, Home) {
+        let home = Home::sqlite();
+        let clock = Arc::new(MovableClock::new());
+        let sql = home.open(clock.clone()).await;
+        sql.migrate_up().await.unwrap();
+        (sql, clock, home)
+    }
+
+    async fn migrated_postgres() -> (Sql, Arc<MovableClock>, Home) {
+        let home = Home::Postgres(PostgresDatabase::migrated().await);
+        let clock = Arc::new(MovableClock::new());
+        (home.open(clock.clone()).await, clock, home)
+    }
+
+    fn plain(sql: Sql, clock: Arc<MovableClock>, home: Home) -> Self {
+        let sql = Arc::new(sql);
+        Self {
+            events: sql.clone(),
+            registrations: sql.clone(),
+            bookings: sql.clone(),
+            users: sql.clone(),
+            sessions: sql.clone(),
+            versions: sql.clone(),
+            audit: sql,
+            clock,
+            home,
+            people: AtomicU32::new(0),
+            admin: OnceCell::new(),
+        }
+    }
+
+    fn cached(sql: Sql, clock: Arc<MovableClock>, home: Home, bodies: Arc<dyn Bodies>) -> Self {
+        let plain = Self::plain(sql, clock, home);
+        let cache = Cache::new(plain.versions.clone(), bodies, CacheOptions::default());
+        Self {
+            events: Arc::new(CachedEvents::new(plain.events.clone(), cache.clone())),
+            registrations: Arc::new(CachedRegistrations::new(plain.registrations.clone(), cache)),
+            ..plain
+        }
+    }
+
+    /// The present instant of the store's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Somebody nobody has seen before.
+    pub async fn user(&self) -> User {
+        let number = self.people.fetch_add(1, Ordering::Relaxed);
+        self.add_user(&format!("user{number}@example.com"), Role::User).await
+    }
+
+    /// So many people nobody has seen before.
+    pub async fn users(&self, count: usize) -> Vec<UserId> {
+        let mut users = Vec::with_capacity(count);
+        for _ in 0..count {
+            users.push(self.user().await.id);
+        }
+        users
+    }
+
+    /// The admin in whose name events are written.
+    pub async fn admin(&self) -> UserId {
+        *self.admin.get_or_init(|| async { self.add_user("admin@example.com", Role::Admin).await.id }).await
+    }
+
+    async fn add_user(&self, email: &str, role: Role) -> User {
+        self.users.add(new_user(email, role, self.now())).await.unwrap()
+    }
+
+    /// An event in a month, with so many seats.
+    pub async fn event(&self, seats: u64) -> Event {
+        self.add_event(self.draft("Concert", seats)).await
+    }
+
+    /// An event of this title, in a month.
+    pub async fn event_titled(&self, title: &str) -> Event {
+        self.add_event(self.draft(title, 10)).await
+    }
+
+    /// Puts an event on the programme.
+    pub async fn add_event(&self, draft: EventDraft) -> Event {
+        let by = self.admin().await;
+        self.events.create(Command { by, once: None, what: draft }).await.unwrap().outcome
+    }
+
+    /// An event in a month.
+    pub fn draft(&self, title: &str, seats: u64) -> EventDraft {
+        EventDraft {
+            title: EventTitle::parse(title).unwrap(),
+            description: None,
+            starts_at: StartsAt::new(self.now().plus_secs(30 * 24 * 3600), self.now()).unwrap(),
+            venue: Venue::parse("Opera").unwrap(),
+            total_seats: SeatCount::new(seats).unwrap(),
+        }
+    }
+
+    /// The event, which has to be there.
+    pub async fn found(&self, event: EventId) -> Event {
+        self.events.find(event).await.unwrap().expect("the event")
+    }
+
+    /// Every event of a filter, in its order.
+    pub async fn listed(&self, filter: &EventFilter) -> Vec<Event> {
+        let page = self.events.list(filter, page(1, 100)).await.unwrap();
+        assert_eq!(page.total, page.rows.len() as u64);
+        page.rows
+    }
+
+    pub async fn book(&self, user: UserId, event: EventId) -> Result<Registration, BookError> {
+        self.book_once(user, event, None).await.map(|done| done.outcome)
+    }
+
+    pub async fn book_once(
+        &self,
+        user: UserId,
+        event: EventId,
+        once: Option<Once>,
+    ) -> Result<Committed<Registration>, BookError> {
+        self.bookings.book(Command { by: user, once, what: BookSeat { event } }).await
+    }
+
+    pub async fn cancel(&self, user: UserId, event: EventId) -> Result<Registration, CancelError> {
+        self.cancel_once(user, event, None).await.map(|done| done.outcome)
+    }
+
+    pub async fn cancel_once(
+        &self,
+        user: UserId,
+        event: EventId,
+        once: Option<Once>,
+    ) -> Result<Committed<Registration>, CancelError> {
+        self.bookings.cancel(Command { by: user, once, what: CancelSeat { event } }).await
+    }
+
+    pub async fn update(&self, event: EventId, patch: EventPatch) -> Result<Event, UpdateEventError> {
+        let what = UpdateEvent { event, patch, precondition: Precondition::Any };
+        self.events.update(Command { by: self.admin().await, once: None, what }).await.map(|done| done.outcome)
+    }
+
+    pub async fn delete(&self, event: EventId) -> DeletedEvent {
+        let what = DeleteEvent { event, precondition: Precondition::Any };
+        self.events.delete(Command { by: self.admin().await, once: None, what }).await.unwrap().outcome
+    }
+
+    /// The present versions of everything named.
+    pub async fn confirm(&self, events: &[EventId], attendees: &[UserId]) -> VersionAnswer {
+        let question = VersionQuestion {
+            catalogue: true,
+            events: events.iter().copied().collect(),
+            attendees: attendees.iter().copied().collect(),
+        };
+        self.versions.confirm(&question).await.unwrap()
+    }
+
+    /// Fails if seats and registrations do not agree anywhere.
+    pub async fn assert_consistent(&self) {
+        assert_eq!(self.audit.inconsistencies().await.unwrap(), []);
+    }
+
+    /// Runs a statement past the program, as an operator at the SQL prompt would.
+    pub async fn run_sql(&self, statement: &str) -> Result<(), DbErr> {
+        let database = connect_past(&self.home.url()).await;
+        let done = database.execute_unprepared(statement).await.map(drop);
+        database.close().await?;
+        done
+    }
+}
+
+/// A connection past the program.
+pub async fn connect_past(url: &str) -> DatabaseConnection {
+    let mut options = ConnectOptions::new(url);
+    options.max_connections(1).sqlx_logging(false);
+    Database::connect(options).await.unwrap()
+}
+
+/// The page of this number and size.
+pub fn page(number: u32, size: u32) -> PageRequest {
+    PageRequest { number, size }
+}
+
+/// An account whose password nobody can guess.
+pub fn new_user(email: &str, role: Role, created_at: Timestamp) -> NewUser {
+    NewUser {
+        name: PersonName::parse("Ada").unwrap(),
+        email: EmailAddress::parse(email).unwrap(),
+        password: PasswordHash::new("no hash of any password".to_owned()),
+        role,
+        created_at,
+    }
+}
+
+/// An idempotency key for the request of this number.
+#[expect(clippy::unnecessary_wraps, reason = "it is what a command takes")]
+pub fn once(key: &str, request: u8) -> Option<Once> {
+    Some(Once { key: IdempotencyKey::parse(key).unwrap(), fingerprint: Fingerprint::new([request; 32]) })
+}
+
+/// A user nobody ever was.
+pub fn nobody() -> UserId {
+    UserId::new(4_000_000).unwrap()
+}
+
+/// An event that never was.
+pub fn nowhere() -> EventId {
+    EventId::new(4_000_000).unwrap()
+}
+
+/// The instant.
+pub fn at(raw: &str) -> Timestamp {
+    Timestamp::parse(raw).unwrap()
+}
