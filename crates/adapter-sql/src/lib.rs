@@ -39,8 +39,6 @@ mod work;
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod throwaway;
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::*;
 
 /// A clock that stands still until it is moved.
-pub(crate) struct Wall(AtomicI64);
+struct Wall(AtomicI64);
 
 impl Clock for Wall {
     fn now(&self) -> Timestamp {
@@ -29,59 +29,50 @@ impl Wall {
 }
 
 /// A database of its own, in a file that goes with it.
-pub(crate) struct Store {
-    pub(crate) sql: Sql,
-    pub(crate) wall: Arc<Wall>,
-    pub(crate) url: String,
+struct Store {
+    sql: Sql,
+    wall: Arc<Wall>,
+    url: String,
     _folder: TempDir,
 }
 
-pub(crate) fn at(raw: &str) -> Timestamp {
+fn at(raw: &str) -> Timestamp {
     Timestamp::parse(raw).unwrap()
 }
 
 impl Store {
-    pub(crate) async fn empty() -> Self {
+    async fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = match std::env::var("THROWAWAY_PG") {
-            Ok(base) => {
-                static N: AtomicI64 = AtomicI64::new(0);
-                let name = format!("t{}_{}", std::process::id(), N.fetch_add(1, Ordering::SeqCst));
-                let admin = sea_orm::Database::connect(format!("{base}/postgres")).await.unwrap();
-                admin.execute_unprepared(&format!("CREATE DATABASE {name}")).await.unwrap();
-                format!("{base}/{name}")
-            }
-            Err(_) => format!("sqlite://{}/deep/er/boxoffice.db", folder.path().display()),
-        };
+        let url = format!("sqlite://{}/deep/er/boxoffice.db", folder.path().display());
         let start = at("2030-01-01T00:00:00Z").as_datetime().timestamp_micros();
         let wall = Arc::new(Wall(AtomicI64::new(start)));
         let sql = Self::connect(&url, &wall).await;
         Self { sql, wall, url, _folder: folder }
     }
 
-    pub(crate) async fn connect(url: &str, wall: &Arc<Wall>) -> Sql {
+    async fn connect(url: &str, wall: &Arc<Wall>) -> Sql {
         let options = SqlOptions { url: url.to_owned(), pool_size: 8 };
         Sql::connect(&options, Arc::clone(wall) as Arc<dyn Clock>).await.unwrap()
     }
 
-    pub(crate) async fn ready() -> Self {
+    async fn ready() -> Self {
         let store = Self::empty().await;
         store.sql.migrate_up().await.unwrap();
         store
     }
 
-    pub(crate) async fn by_hand(&self, sql: &str) {
+    async fn by_hand(&self, sql: &str) {
         self.sql.0.pools.present().writer.execute_unprepared(sql).await.unwrap();
     }
 
-    pub(crate) async fn number(&self, sql: &str) -> i64 {
+    async fn number(&self, sql: &str) -> i64 {
         let engine = self.sql.0.pools.engine();
         let statement = sea_orm::Statement::from_string(engine.backend(), sql);
         let row = self.sql.0.pools.present().reader.query_one_raw(statement).await.unwrap().unwrap();
         row.try_get_by_index::<i64>(0).or_else(|_| row.try_get_by_index::<i32>(0).map(i64::from)).unwrap()
     }
 
-    pub(crate) async fn user(&self, n: usize) -> UserId {
+    async fn user(&self, n: usize) -> UserId {
         let user = NewUser {
             name: PersonName::parse("Ada").unwrap(),
             email: email(n),
@@ -92,7 +83,7 @@ impl Store {
         self.sql.add(user).await.unwrap().id
     }
 
-    pub(crate) async fn users(&self, count: usize) -> Vec<UserId> {
+    async fn users(&self, count: usize) -> Vec<UserId> {
         let mut users = Vec::new();
         for n in 0..count {
             users.push(self.user(n).await);
@@ -100,11 +91,11 @@ impl Store {
         users
     }
 
-    pub(crate) async fn event(&self, by: UserId, title: &str, seats: u64) -> Event {
+    async fn event(&self, by: UserId, title: &str, seats: u64) -> Event {
         self.event_on(by, title, seats, "2030-05-01T19:30:00Z").await
     }
 
-    pub(crate) async fn event_on(&self, by: UserId, title: &str, seats: u64, date: &str) -> Event {
+    async fn event_on(&self, by: UserId, title: &str, seats: u64, date: &str) -> Event {
         let what = EventDraft {
             title: EventTitle::parse(title).unwrap(),
             description: None,
@@ -115,57 +106,58 @@ impl Store {
         self.sql.create(Command { by, once: None, what }).await.unwrap().outcome
     }
 
-    pub(crate) async fn find(&self, id: EventId) -> Event {
+    async fn find(&self, id: EventId) -> Event {
         Events::find(&self.sql, id).await.unwrap().unwrap()
     }
 
-    pub(crate) async fn version_of(&self, event: EventId) -> u64 {
+    async fn version_of(&self, event: EventId) -> u64 {
         let question = VersionQuestion { events: [event].into(), ..VersionQuestion::default() };
         self.sql.confirm(&question).await.unwrap().events[&event].version.get()
     }
 
-    pub(crate) async fn catalogue(&self) -> u64 {
+    async fn catalogue(&self) -> u64 {
         let question = VersionQuestion { catalogue: true, ..VersionQuestion::default() };
         self.sql.confirm(&question).await.unwrap().catalogue.unwrap().get()
     }
 
-    pub(crate) async fn titles(&self, filter: EventFilter) -> Vec<String> {
+    async fn titles(&self, filter: EventFilter) -> Vec<String> {
         let page = self.sql.list(&filter, PageRequest { number: 1, size: 100 }).await.unwrap();
         assert_eq!(page.total, page.rows.len() as u64);
         page.rows.iter().map(|event| event.title.as_str().to_owned()).collect()
     }
 }
 
-pub(crate) fn email(n: usize) -> EmailAddress {
+fn email(n: usize) -> EmailAddress {
     EmailAddress::parse(&format!("u{n}@example.com")).unwrap()
 }
 
-pub(crate) fn once(key: &str, fingerprint: u8) -> Option<Once> {
+#[expect(clippy::unnecessary_wraps, reason = "as a command takes it")]
+fn once(key: &str, fingerprint: u8) -> Option<Once> {
     Some(Once { key: IdempotencyKey::parse(key).unwrap(), fingerprint: Fingerprint::new([fingerprint; 32]) })
 }
 
-pub(crate) fn book(by: UserId, event: &Event, once: Option<Once>) -> Command<BookSeat> {
+fn book(by: UserId, event: &Event, once: Option<Once>) -> Command<BookSeat> {
     Command { by, once, what: BookSeat { event: event.id } }
 }
 
-pub(crate) fn cancel(by: UserId, event: &Event, once: Option<Once>) -> Command<CancelSeat> {
+fn cancel(by: UserId, event: &Event, once: Option<Once>) -> Command<CancelSeat> {
     Command { by, once, what: CancelSeat { event: event.id } }
 }
 
-pub(crate) fn delete(by: UserId, event: &Event, once: Option<Once>) -> Command<DeleteEvent> {
+fn delete(by: UserId, event: &Event, once: Option<Once>) -> Command<DeleteEvent> {
     Command { by, once, what: DeleteEvent { event: event.id, precondition: Precondition::Any } }
 }
 
-pub(crate) fn search(raw: &str) -> EventFilter {
+fn search(raw: &str) -> EventFilter {
     EventFilter { search: TitleSearch::parse(raw).unwrap(), ..EventFilter::default() }
 }
 
-pub(crate) fn first_page() -> PageRequest {
+fn first_page() -> PageRequest {
     PageRequest { number: 1, size: 100 }
 }
 
 /// Runs all at once and answers their results in order.
-pub(crate) async fn all_at_once<T: Send + 'static>(work: Vec<impl Future<Output = T> + Send + 'static>) -> Vec<T> {
+async fn all_at_once<T: Send + 'static>(work: Vec<impl Future<Output = T> + Send + 'static>) -> Vec<T> {
     let tasks: Vec<_> = work.into_iter().map(tokio::spawn).collect();
     let mut results = Vec::new();
     for task in tasks {
@@ -203,11 +195,11 @@ async fn a_storm_of_bookings_and_cancellations_leaves_seats_and_registrations_in
     let store = Store::ready().await;
     let users = store.users(6).await;
     let event = store.event(users[0], "Concert", 3).await;
-    let mut storm = Vec::new();
+    let mut calls = Vec::new();
     for round in 0..30 {
         for &user in &users {
             let (sql, event) = (store.sql.clone(), event.clone());
-            storm.push(async move {
+            calls.push(async move {
                 let refused = if (round + user.get()) % 2 == 0 {
                     match sql.book(book(user, &event, None)).await {
                         Ok(_) | Err(BookError::Refused(_)) => None,
@@ -223,7 +215,7 @@ async fn a_storm_of_bookings_and_cancellations_leaves_seats_and_registrations_in
             });
         }
     }
-    all_at_once(storm).await;
+    all_at_once(calls).await;
     assert_eq!(store.sql.inconsistencies().await.unwrap(), []);
     assert!(store.number("SELECT COUNT(*) FROM registrations").await <= 6, "one row per user for ever");
 }
@@ -492,6 +484,7 @@ async fn a_list_is_filtered_ordered_and_counted() {
         ["b_c", "bxc"]
     );
     let zoo = store.sql.list(&search("zoo"), first_page()).await.unwrap().rows[0].clone();
+    assert_eq!(store.sql.find_many(&[zoo.id, EventId::new(77).unwrap()]).await.unwrap(), std::slice::from_ref(&zoo));
     store.sql.book(book(user, &zoo, None)).await.unwrap();
     let available = EventFilter { available_only: true, ..search("zoo") };
     assert_eq!(store.titles(available).await, ["zoo"]);

@@ -109,7 +109,7 @@ pub struct Settings {
     pub database_migrate: bool,
     /// `REDIS_URL`
     pub redis_url: Option<RedisUrl>,
-    /// `JWT_SECRET`: 32 bytes or more. See [`Settings::signing_secret`].
+    /// `JWT_SECRET`: 32 bytes or more. `None` in development with `SQLite`: then it is kept beside the database.
     pub jwt_secret: Option<SecretString>,
     /// `JWT_PREVIOUS_SECRET`: 32 bytes or more.
     pub jwt_previous_secret: Option<SecretString>,
