@@ -127,10 +127,10 @@ fn tags() -> Value {
 
 /// Headers that many answers have.
 fn headers() -> Value {
-    let whole = |description: &str, minimum: u64| {
+    let whole = |description: &str, minimum: u64, required: bool| {
         json!({
             "description": description,
-            "required": true,
+            "required": required,
             "schema": { "type": "integer", "minimum": minimum, "maximum": 4_294_967_295_u64 },
             "example": minimum.max(1),
         })
@@ -145,10 +145,10 @@ fn headers() -> Value {
     };
     json!({
         "X-Request-Id": text("The request's id: the client's own, if it sent a printable one of at most 128 bytes.", "018f6b0a-5c1e-7a44-9a55-0f3e5a1b2c3d"),
-        "RateLimit-Limit": whole("How many requests fit into the client's bucket.", 1),
-        "RateLimit-Remaining": whole("How many more requests it holds at present.", 0),
-        "RateLimit-Reset": whole("In how many seconds it is full again.", 0),
-        "Retry-After": whole("After how many seconds to try again.", 1),
+        "RateLimit-Limit": whole("How many requests fit into the client's bucket. Absent where the limit is off.", 1, false),
+        "RateLimit-Remaining": whole("How many more requests it holds at present.", 0, false),
+        "RateLimit-Reset": whole("In how many seconds it is full again.", 0, false),
+        "Retry-After": whole("After how many seconds to try again.", 1, true),
         "WWW-Authenticate": text("How to authenticate.", "Bearer"),
         "Idempotent-Replayed": {
             "description": "The answer is that of an earlier request with the same key; this one did nothing.",

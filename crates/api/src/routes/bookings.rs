@@ -151,6 +151,6 @@ struct RegistrationListParameters {
     #[param(nullable = false, minimum = 1, maximum = 1000, default = 100, example = 100)]
     limit: Option<u32>,
     /// Only registrations of this status.
-    #[param(nullable = false, inline, example = "confirmed")]
+    #[param(nullable = false, inline)]
     status: Option<wire::Status>,
 }

@@ -211,14 +211,14 @@ struct EventListParameters {
     #[param(nullable = false, minimum = 1, maximum = 100, default = 10, example = 10)]
     limit: Option<u32>,
     /// A part of the title, whatever its case, in any script.
-    #[param(nullable = false, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$", example = "nocturne")]
+    #[param(nullable = false, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     search: Option<String>,
     #[param(schema_with = period_start, required = false)]
     date_from: Option<String>,
     #[param(schema_with = period_end, required = false)]
     date_to: Option<String>,
     /// Only events with free seats.
-    #[param(nullable = false, example = true)]
+    #[param(nullable = false)]
     available_only: Option<bool>,
     /// The order, `date` unless told; `-` reverses it. Equal events follow each other by id.
     #[param(nullable = false, inline, example = "date")]
@@ -244,14 +244,14 @@ enum SortParameter {
 }
 
 fn period_start() -> Schema {
-    day_or_instant("Events from this day (UTC) or RFC 3339 instant on.", "2030-05-01")
+    day_or_instant("Events from this day (UTC, as 2030-05-01) or RFC 3339 instant on.")
 }
 
 fn period_end() -> Schema {
-    day_or_instant("Events up to this day (UTC) or RFC 3339 instant, included.", "2030-05-31")
+    day_or_instant("Events up to this day (UTC, as 2030-05-31) or RFC 3339 instant, included.")
 }
 
-fn day_or_instant(description: &str, example: &str) -> Schema {
+fn day_or_instant(description: &str) -> Schema {
     let text = |format: KnownFormat, longest: usize| {
         ObjectBuilder::new()
             .schema_type(Type::String)
@@ -260,7 +260,6 @@ fn day_or_instant(description: &str, example: &str) -> Schema {
     };
     AnyOfBuilder::new()
         .description(Some(description))
-        .examples([example])
         .item(text(KnownFormat::Date, 10))
         .item(text(KnownFormat::DateTime, 64))
         .into()

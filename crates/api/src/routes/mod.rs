@@ -60,8 +60,8 @@ struct EventIdParameter {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header that `RequestBody` reads")]
 struct OnceHeader {
-    /// The client's own name for this request, quoted or bare. Within 7 days the same request with
-    /// the same key is answered the same, and done once.
+    /// The client's own name for this request, such as a UUID, quoted or bare. Within 7 days the same
+    /// request with the same key is answered the same, and done once.
     #[param(
         rename = "Idempotency-Key",
         nullable = false,
@@ -78,8 +78,8 @@ struct OnceHeader {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header that the representation middleware reads")]
 struct IfNoneMatchHeader {
-    /// Tags of the copies the client has: if one is current, the answer is 304.
-    #[param(rename = "If-None-Match", nullable = false, max_length = 4096, example = "\"42\"")]
+    /// Tags of the copies the client has, such as `"42"`: if one is current, the answer is 304.
+    #[param(rename = "If-None-Match", nullable = false)]
     if_none_match: Option<String>,
 }
 
@@ -88,7 +88,7 @@ struct IfNoneMatchHeader {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes a header that `conditional` reads")]
 struct IfMatchHeader {
-    /// Tags of the versions the change is meant for: if none is current, the answer is 412.
-    #[param(rename = "If-Match", nullable = false, max_length = 4096, example = "\"42\"")]
+    /// Tags of the versions the change is meant for, such as `"42"`: if none is current, the answer is 412.
+    #[param(rename = "If-Match", nullable = false)]
     if_match: Option<String>,
 }

@@ -26,7 +26,7 @@ pub(crate) struct SignUp {
     /// 8 characters to 71 bytes in UTF-8, without NUL.
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(required = true, value_type = String, format = Password, min_length = 8, max_length = 71, example = "correct horse battery")]
+    #[schema(required = true, value_type = String, format = Password, min_length = 8, max_length = 71, pattern = r"^[^\x00]*$", example = "correct horse battery")]
     password: Given<Password>,
     #[serde(default)]
     #[garde(custom(sound))]
@@ -52,11 +52,11 @@ impl SignUp {
 pub(crate) struct LogIn {
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(required = true, value_type = String, max_length = 65_536, example = "ada@example.com")]
+    #[schema(required = true, value_type = String, example = "ada@example.com")]
     email: Given<String>,
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(required = true, value_type = String, format = Password, max_length = 65_536, example = "correct horse battery")]
+    #[schema(required = true, value_type = String, format = Password, example = "correct horse battery")]
     password: Given<String>,
 }
 
@@ -73,7 +73,7 @@ impl LogIn {
 pub(crate) struct RefreshToken {
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(required = true, value_type = String, max_length = 65_536, example = "mP0m3kVY0x7kRkQeT2v0yq1hVh4i8C0b1v5nQ2w3e4r")]
+    #[schema(required = true, value_type = String, example = "mP0m3kVY0x7kRkQeT2v0yq1hVh4i8C0b1v5nQ2w3e4r")]
     refresh_token: Given<String>,
 }
 
