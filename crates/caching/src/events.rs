@@ -55,7 +55,10 @@ impl CachedEvents {
         let catalogue = present.catalogue.ok_or_else(no_catalogue)?;
         let kept = kept.filter(|kept| kept.catalogue == catalogue);
         if let Some(kept) = &kept
-            && kept.rows().iter().all(|event| present.events.contains_key(&event.id))
+            && kept
+                .rows()
+                .iter()
+                .all(|event| present.events.get(&event.id).is_some_and(|at| at.version == event.version))
         {
             self.cache.answered(&key, &kept.body, arrived, Outcome::Hit);
             return Ok(Arc::clone(&kept.body));

@@ -77,7 +77,7 @@ fn feed(mac: &mut Hmac<Sha256>, part: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use domain::{EventId, Page, UserId, Version};
+    use domain::{EventFilter, EventId, Page, PageRequest, UserId, Version};
 
     use super::*;
     use crate::snapshot::sample;
@@ -114,6 +114,18 @@ mod tests {
     fn a_body_under_another_key_is_refused() {
         assert_eq!(Seal::new(SECRET, "a").open(&key(2), &sealed()), None);
         assert_eq!(Seal::new(SECRET, "a").open(&Key::Registrations(UserId::new(1).unwrap()), &sealed()), None);
+    }
+
+    #[test]
+    fn a_page_under_the_key_of_another_page_is_refused() {
+        let seal = Seal::new(SECRET, "a");
+        let key = |number| Key::EventPage { filter: EventFilter::default(), page: PageRequest { number, size: 10 } };
+        let page = Page { rows: vec![sample::event(1, 12)], total: 1 };
+        let body = Snapshot::EventPage { catalogue: Version::FIRST, page };
+        let sealed = seal.wrap(&key(1), &body);
+        assert!(key(2).fits(&body), "nothing but the seal tells them apart");
+        assert_eq!(seal.open(&key(2), &sealed), None);
+        assert_eq!(seal.open(&key(1), &sealed), Some(body));
     }
 
     #[test]
