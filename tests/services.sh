@@ -30,7 +30,10 @@ services_install() {
         return 1
     fi
     services_say "Installing ${packages[*]}"
-    apt_install "${packages[@]}"
+    if ! apt_install "${packages[@]}"; then
+        services_say "apt-get could not install ${packages[*]}: see above."
+        return 1
+    fi
 
     if ! command -v cc >/dev/null || ! find_postgres_bin >/dev/null || ! find_redis_server >/dev/null; then
         services_say "The packages of this system are too old: Postgres $POSTGRES_MIN_MAJOR or newer" \

@@ -25,6 +25,7 @@ on_every_store!(
     a_refusal_is_not_kept,
     a_booking_is_replayed_after_its_event_was_deleted,
     a_replay_after_the_event_began_is_still_the_booking,
+    a_key_stands_for_its_outcome_for_seven_days,
     a_key_belongs_to_its_user,
     of_many_at_once_with_one_key_one_acts_and_all_say_the_same,
     of_two_requests_at_once_with_one_key_one_acts,
@@ -211,6 +212,23 @@ async fn a_replay_after_the_event_began_is_still_the_booking(store: Arc<Store>) 
     let again = store.book_once(user, event.id, once("k", 1)).await.unwrap();
     assert!(again.replayed);
     assert_eq!(again.outcome, first.outcome);
+}
+
+async fn a_key_stands_for_its_outcome_for_seven_days(store: Arc<Store>) {
+    const DAY: u32 = 24 * 3600;
+    let event = store.event(10).await.id;
+    let user = store.user().await.id;
+    store.book_once(user, event, once("k", 1)).await.unwrap();
+    store.cancel(user, event).await.unwrap();
+    store.clock.advance_secs(7 * DAY);
+    assert!(store.book_once(user, event, once("k", 1)).await.unwrap().replayed);
+    store.clock.advance_secs(1);
+    let anew = store.book_once(user, event, once("k", 2)).await.unwrap();
+    assert!(!anew.replayed, "the key is free again");
+    assert_eq!(anew.outcome.registered_at, store.now());
+    let replay = store.book_once(user, event, once("k", 2)).await.unwrap();
+    assert_eq!((replay.replayed, replay.outcome), (true, anew.outcome));
+    assert_eq!(store.found(event).await.seats.available(), 9);
 }
 
 async fn a_key_belongs_to_its_user(store: Arc<Store>) {

@@ -15,6 +15,7 @@ on_every_store!(
     only_events_with_a_free_seat_are_listed_if_asked_for,
     each_order_runs_both_ways_and_ties_follow_by_id,
     titles_are_sorted_by_code_point_of_their_folded_form,
+    a_list_shows_the_seats_that_are_free_by_now,
     a_list_by_free_seats_follows_every_booking,
     filters_narrow_each_other,
     a_page_past_the_end_is_empty_and_has_the_true_total,
@@ -149,6 +150,28 @@ async fn titles_are_sorted_by_code_point_of_their_folded_form(store: Arc<Store>)
     let found: Vec<_> =
         store.listed(&ordered("title")).await.iter().map(|event| event.title.as_str().to_owned()).collect();
     assert_eq!(found, expected);
+}
+
+async fn a_list_shows_the_seats_that_are_free_by_now(store: Arc<Store>) {
+    let (event, other) = (store.event(10).await.id, store.event(10).await.id);
+    let [one, two] = store.users(2).await[..] else { unreachable!() };
+    let everything = EventFilter::default();
+    let concerts = EventFilter { search: TitleSearch::parse("concert").unwrap(), ..EventFilter::default() };
+    store.listed(&everything).await;
+    store.listed(&concerts).await;
+    for step in 0..4 {
+        match step {
+            0 => drop(store.book(one, event).await.unwrap()),
+            1 => drop(store.book(two, event).await.unwrap()),
+            2 => drop(store.book(two, other).await.unwrap()),
+            _ => drop(store.cancel(one, event).await.unwrap()),
+        }
+        let present = [store.found(event).await, store.found(other).await];
+        assert_eq!(store.listed(&everything).await, present, "step {step}");
+        assert_eq!(store.listed(&concerts).await, present, "step {step}");
+        // What stands in the cache by now is confirmed as it is.
+        assert_eq!(store.listed(&everything).await, present, "step {step}, again");
+    }
 }
 
 async fn a_list_by_free_seats_follows_every_booking(store: Arc<Store>) {

@@ -99,9 +99,14 @@ impl Store {
     /// A Postgres database behind a cache in the process and in Redis, as in production. The Redis is
     /// shared with other tests, whose bodies stand under the same keys: each is rubbish to all others.
     pub async fn postgres_cached() -> Self {
+        Self::postgres_cached_by(&shared_url()).await
+    }
+
+    /// A Postgres database behind a cache in the process and in this Redis.
+    pub async fn postgres_cached_by(redis_url: &str) -> Self {
         let (sql, clock, home) = Self::migrated_postgres().await;
         let seal = Seal::new(b"a secret of at least thirty-two bytes", &sql.database_id().await.unwrap());
-        let redis = Redis::new(&shared_url()).unwrap();
+        let redis = Redis::new(redis_url).unwrap();
         let near = Arc::new(MemoryBodies::new(MAX_BYTES));
         let far = Arc::new(RedisBodies::new(redis, seal));
         Self::cached(sql, clock, home, Arc::new(Tiered::new(near, far)))
