@@ -4,10 +4,18 @@
 //! |---|---|
 //! | `architecture` | what may depend on what |
 //! | `conformance` | what every adapter and decorator has to do, port by port |
+//! | `stories` | what people do, over HTTP, against running servers |
+//! | `freshness` | what was acknowledged is what everybody sees next, whatever becomes of Redis |
+//! | `races` | what happens at the same instant, on two instances |
+//! | `starting` | how instances start, what stops a start, and how they end |
 //! | `harness` | databases, servers and a clock, one of each for every test |
 
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is a failure with its place in the code")]
 
 mod architecture;
 mod conformance;
+mod freshness;
 mod harness;
+mod races;
+mod starting;
+mod stories;

@@ -153,7 +153,11 @@ async fn create_in(tx: &Tx, command: &Command<EventDraft>) -> Result<Committed<E
     if let Some(replay) = idempotency::claim::<_, event::Model, _>(tx, command).await? {
         return Ok(replay);
     }
-    let (draft, now) = (&command.what, tx.now().as_datetime());
+    let (draft, now) = (&command.what, tx.now());
+    if !draft.starts_at.is_after(now) {
+        return Err(CreateEventError::Past);
+    }
+    let now = now.as_datetime();
     let seats = event::seats(draft.total_seats.get());
     let row = event::ActiveModel {
         title: Set(draft.title.as_str().to_owned()),
@@ -191,7 +195,11 @@ async fn update_in(tx: &Tx, command: &Command<UpdateEvent>) -> Result<Committed<
     if !command.what.precondition.admits(event.version) {
         return Err(UpdateEventError::Stale);
     }
-    let different = event.revise(command.what.patch.clone(), tx.now())?;
+    let (patch, now) = (command.what.patch.clone(), tx.now());
+    if patch.starts_at.is_some_and(|start| !start.is_after(now)) {
+        return Err(UpdateEventError::Past);
+    }
+    let different = event.revise(patch, now)?;
     let row = event::Model::from(&event);
     idempotency::keep(tx, command, &row).await?;
     if different {

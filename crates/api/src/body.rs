@@ -8,7 +8,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{Bytes, BytesMut};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
-use domain::{Fingerprint, IdempotencyKey, Once};
+use domain::{Fingerprint, IdempotencyKey, Once, Timestamp};
 use futures_util::StreamExt;
 use garde::Validate;
 use serde::de::DeserializeOwned;
@@ -42,16 +42,43 @@ impl RequestBody {
         require_json(&self.request)?;
         // A sequence would be read as the fields in order, which nobody promised.
         let begins_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
-        let value: T = match serde_json::from_slice(bytes) {
+        // The parser does not look into what it skips: the whole of it has to be UTF-8 (RFC 8259, 8.1).
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| Problem::detailed(Code::MalformedRequest, "The body is not UTF-8."))?;
+        let value: T = match serde_json::from_str(text) {
             Ok(value) if begins_object => value,
             Ok(_) => return Err(not_an_object()),
-            Err(error) if error.is_data() && !begins_object && is_json(bytes) => return Err(not_an_object()),
+            Err(error) if error.is_data() && !begins_object && is_json(text) => return Err(not_an_object()),
             Err(error) => {
                 return Err(Problem::detailed(Code::MalformedRequest, format!("The body is not JSON: {error}.")));
             }
         };
         value.validate_with(context).map_err(|report| field::report(&report))?;
         Ok(value)
+    }
+
+    /// The body as JSON with the idempotency key, all that is wrong with either named together.
+    pub(crate) fn command<T>(&self, context: &T::Context) -> Result<(T, Option<Once>), Problem>
+    where
+        T: DeserializeOwned + Validate,
+    {
+        match (self.json(context), self.once()) {
+            (Ok(value), Ok(once)) => Ok((value, once)),
+            (Err(problem), Ok(_)) | (Ok(_), Err(problem)) => Err(problem),
+            (Err(body), Err(key)) => Err(body.and(key)),
+        }
+    }
+
+    /// The same, for a body whose checks ask the time; with the instant at which they hold.
+    ///
+    /// A request under a key may repeat what was done in time: then whether it still is in time is
+    /// for the store to say, who knows what was done.
+    pub(crate) fn timely_command<T>(&self, now: Timestamp) -> Result<(T, Option<Once>, Timestamp), Problem>
+    where
+        T: DeserializeOwned + Validate<Context = Timestamp>,
+    {
+        let at = |now| self.command(&now).map(|(value, once)| (value, once, now));
+        at(now).or_else(|late| at(Timestamp::EPOCH).ok().filter(|(_, once, _)| once.is_some()).ok_or(late))
     }
 
     /// The idempotency key of the request, with the request's fingerprint.
@@ -133,8 +160,8 @@ fn require_json(request: &HttpRequest) -> Result<(), Problem> {
     }
 }
 
-fn is_json(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 fn not_an_object() -> Problem {

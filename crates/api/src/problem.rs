@@ -8,13 +8,15 @@ use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use application::{AccessError, AttendeesError, LogInError, RefreshError, ShowProfileError, SignUpError};
-use domain::KeyConflict;
 use domain::event::{BookingRefused, CancellationRefused};
 use domain::ports::{
     BookError, CancelError, CreateEventError, DeleteEventError, PasswordsError, RotateError, StoreError,
     UpdateEventError, UpdateUserError,
 };
+use domain::{Invalid, KeyConflict};
 use serde::Serialize;
+
+use crate::field::Violation;
 
 /// The media type of every error's body (RFC 9457).
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -159,6 +161,20 @@ impl Problem {
     /// All the wrong fields of a request.
     pub(crate) fn validation(errors: Vec<FieldError>) -> Self {
         Self { errors, ..Self::new(Code::ValidationFailed) }
+    }
+
+    /// The date of an event was not in the future when it was to be written.
+    fn past_date() -> Self {
+        Self::validation(vec![Violation::from(Invalid::NotInFuture).of("date")])
+    }
+
+    /// This problem; of two validation problems, the wrong fields of both.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        if self.code == Code::ValidationFailed {
+            self.errors.extend(other.errors);
+            self.errors.sort_by(|a, b| a.field.cmp(&b.field));
+        }
+        self
     }
 
     /// Too many requests; the next one is admitted after this many seconds.
@@ -311,6 +327,7 @@ impl From<RefreshError> for Problem {
 impl From<CreateEventError> for Problem {
     fn from(error: CreateEventError) -> Self {
         match error {
+            CreateEventError::Past => Self::past_date(),
             CreateEventError::AuthorGone => Code::Unauthenticated.into(),
             CreateEventError::Key(conflict) => conflict.into(),
             CreateEventError::Store(error) => error.into(),
@@ -323,6 +340,7 @@ impl From<UpdateEventError> for Problem {
         match error {
             UpdateEventError::NotFound => Code::NotFound.into(),
             UpdateEventError::Stale => Code::PreconditionFailed.into(),
+            UpdateEventError::Past => Self::past_date(),
             UpdateEventError::Seats(seats) => Self::detailed(Code::SeatsBelowRegistrations, seats.to_string()),
             UpdateEventError::AuthorGone => Code::Unauthenticated.into(),
             UpdateEventError::Key(conflict) => conflict.into(),

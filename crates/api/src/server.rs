@@ -128,7 +128,7 @@ pub(crate) fn services(request: &HttpRequest) -> Result<&Data<Services>, Problem
 
 /// No route has this method at this address: the address may be unknown, or have other methods.
 async fn unmatched(request: HttpRequest, operations: Data<Operations>) -> actix_web::HttpResponse {
-    match operations.methods(request.path()) {
+    match operations.methods(request.match_info().as_str()) {
         None => Problem::new(Code::NotFound).to_response(),
         Some(allow) => {
             let mut response = Problem::new(Code::MethodNotAllowed).to_response();

@@ -104,6 +104,11 @@ impl StartsAt {
         if at > now { Ok(Self(at)) } else { Err(Invalid::NotInFuture) }
     }
 
+    /// Whether it is still in the future.
+    pub fn is_after(self, now: Timestamp) -> bool {
+        self.0 > now
+    }
+
     /// The instant.
     pub fn get(self) -> Timestamp {
         self.0

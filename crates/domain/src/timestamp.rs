@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Days, NaiveDate, SecondsFormat, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, Days, NaiveDate, SecondsFormat, TimeDelta, Utc};
 
 use crate::Invalid;
 
@@ -18,9 +18,13 @@ const DAY_OR_INSTANT: &str = "a day such as 2030-05-01 or an RFC 3339 time such 
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// The instant, cut to whole microseconds.
+    /// 1970-01-01T00:00:00Z, before anything that happens here.
+    pub const EPOCH: Self = Self(DateTime::UNIX_EPOCH);
+
+    /// The instant, cut to whole microseconds. A leap second is the second after it, as databases
+    /// and clocks have it.
     pub fn new(instant: DateTime<Utc>) -> Self {
-        Self(instant.trunc_subsecs(6))
+        Self(DateTime::from_timestamp_micros(instant.timestamp_micros()).unwrap_or(instant))
     }
 
     /// Reads an RFC 3339 time of any offset.
@@ -76,7 +80,8 @@ impl Timestamp {
     /// RFC 3339 has four digits for the year, and so has everything that sorts these as text.
     fn in_calendar(instant: DateTime<Utc>) -> Option<Self> {
         use chrono::Datelike;
-        (1..=9999).contains(&instant.year()).then(|| Self::new(instant))
+        let instant = Self::new(instant);
+        (1..=9999).contains(&instant.0.year()).then_some(instant)
     }
 }
 
@@ -99,6 +104,13 @@ mod tests {
     fn an_instant_is_kept_in_utc_to_the_microsecond() {
         assert_eq!(text(Timestamp::parse("2030-05-01T21:30:00.1234567+02:00")), "2030-05-01T19:30:00.123456Z");
         assert_eq!(text(Timestamp::parse("2030-05-01T19:30:00Z")), "2030-05-01T19:30:00Z");
+        assert_eq!(text(Timestamp::parse("1969-12-31T23:59:59.9999999Z")), "1969-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn a_leap_second_is_the_second_after_it() {
+        assert_eq!(text(Timestamp::parse("2030-06-30T23:59:60.5Z")), "2030-07-01T00:00:00.500Z");
+        assert!(Timestamp::parse("9999-12-31T23:59:60Z").is_err(), "it is outside the calendar");
     }
 
     #[test]

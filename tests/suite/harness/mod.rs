@@ -1,8 +1,10 @@
 //! What a test runs on: each has a database, a clock and, where it breaks things, a Redis of its own.
 
 pub mod clock;
+pub mod dice;
 pub mod postgres;
 pub mod redis;
+pub mod server;
 pub mod store;
 
 use std::env;

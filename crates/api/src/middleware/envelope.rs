@@ -120,7 +120,7 @@ fn record(response: &ServiceResponse, method: &Method, request_id: &HeaderValue,
     let request = response.request();
     let route = request
         .app_data::<actix_web::web::Data<Operations>>()
-        .and_then(|operations| operations.template(request.path()))
+        .and_then(|operations| operations.template(request.match_info().as_str()))
         .unwrap_or("unmatched");
     let status = response.status().as_u16();
     metrics::request(method, route, status, elapsed);

@@ -93,7 +93,9 @@ impl KeyExtractor for ClientKey {
     fn extract(&self, request: &ServiceRequest) -> Result<Client, Problem> {
         let preflight =
             request.method() == Method::OPTIONS && request.headers().contains_key("Access-Control-Request-Method");
-        let api = request.path() == "/api" || request.path().starts_with("/api/");
+        // As the router reads it: `/%61pi/events` is the API too.
+        let path = request.match_info().as_str();
+        let api = path == "/api" || path.starts_with("/api/");
         if preflight || !api {
             return Ok(Client::Uncounted);
         }

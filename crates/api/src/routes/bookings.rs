@@ -39,7 +39,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
 )]
 #[post("/api/events/{id}/register")]
 async fn book(user: Caller<SignedIn>, event: EventPath, body: RequestBody, services: Data<Services>) -> Reply {
-    let booked = services.bookings.book(user.0, body.once()?, event.0).await;
+    let event = event.id()?;
+    let booked = services.bookings.book(user.0, body.once()?, event).await;
     let booked = metrics::booking("book", booked.map_err(Problem::from))?;
     Ok(reply::committed(StatusCode::CREATED, &booked, |registration| wire::Registration::from(registration)))
 }
@@ -57,7 +58,8 @@ async fn book(user: Caller<SignedIn>, event: EventPath, body: RequestBody, servi
 )]
 #[delete("/api/events/{id}/register")]
 async fn cancel(user: Caller<SignedIn>, event: EventPath, body: RequestBody, services: Data<Services>) -> Reply {
-    let cancelled = services.bookings.cancel(user.0, body.once()?, event.0).await;
+    let event = event.id()?;
+    let cancelled = services.bookings.cancel(user.0, body.once()?, event).await;
     let cancelled = metrics::booking("cancel", cancelled.map_err(Problem::from))?;
     Ok(reply::committed(StatusCode::OK, &cancelled, |_| wire::Message::new("The registration was cancelled.")))
 }
@@ -83,8 +85,9 @@ async fn list_attendees(
     request: HttpRequest,
     services: Data<Services>,
 ) -> Reply {
+    let event = event.id()?;
     let (filter, page) = RegistrationListQuery::of(&request)?.into_parts();
-    let attendees = services.bookings.attendees(admin.0, event.0, filter, page).await?;
+    let attendees = services.bookings.attendees(admin.0, event, filter, page).await?;
     let rows: Vec<_> = attendees.rows.iter().map(wire::Attendance::from).collect();
     Ok(reply::private_list(&rows, attendees.total, &reply::page_links(&request, page, attendees.total)))
 }

@@ -70,7 +70,7 @@ async fn list_events(_visitor: Caller<Visitor>, request: HttpRequest, services: 
 )]
 #[get("/api/events/{id}")]
 async fn find_event(_visitor: Caller<Visitor>, event: EventPath, services: Data<Services>) -> Reply {
-    let event = services.catalogue.find(event.0).await?.ok_or(Code::NotFound)?;
+    let event = services.catalogue.find(event.id()?).await?.ok_or(Code::NotFound)?;
     Ok(reply::public(&wire::EventDetail::from(&event), Some(version_tag(event.version))))
 }
 
@@ -89,9 +89,8 @@ async fn find_event(_visitor: Caller<Visitor>, event: EventPath, services: Data<
 )]
 #[post("/api/events")]
 async fn create_event(admin: Caller<Admin>, body: RequestBody, services: Data<Services>) -> Reply {
-    let now = services.clock.now();
-    let draft = body.json::<wire::CreateEvent>(&now)?.into_draft(now)?;
-    let created = services.catalogue.create(admin.0, body.once()?, draft).await?;
+    let (draft, once, now) = body.timely_command::<wire::CreateEvent>(services.clock.now())?;
+    let created = services.catalogue.create(admin.0, once, draft.into_draft(now)?).await?;
     let location = format!("/api/events/{}", created.outcome.id);
     Ok(reply::created(&created, &location, |event| wire::Event::from(event)))
 }
@@ -117,10 +116,10 @@ async fn update_event(
     body: RequestBody,
     services: Data<Services>,
 ) -> Reply {
-    let now = services.clock.now();
-    let patch = body.json::<wire::UpdateEvent>(&now)?.into_patch(now)?;
-    let update = UpdateEvent { event: event.0, patch, precondition: precondition(&request) };
-    let updated = services.catalogue.update(admin.0, body.once()?, update).await?;
+    let event = event.id()?;
+    let (patch, once, now) = body.timely_command::<wire::UpdateEvent>(services.clock.now())?;
+    let update = UpdateEvent { event, patch: patch.into_patch(now)?, precondition: precondition(&request) };
+    let updated = services.catalogue.update(admin.0, once, update).await?;
     Ok(reply::committed(StatusCode::OK, &updated, |event| wire::Event::from(event)))
 }
 
@@ -144,7 +143,7 @@ async fn delete_event(
     body: RequestBody,
     services: Data<Services>,
 ) -> Reply {
-    let deletion = DeleteEvent { event: event.0, precondition: precondition(&request) };
+    let deletion = DeleteEvent { event: event.id()?, precondition: precondition(&request) };
     let deleted = services.catalogue.delete(admin.0, body.once()?, deletion).await?;
     Ok(reply::committed(StatusCode::OK, &deleted, |deleted| wire::DeletedEvent::from(deleted)))
 }

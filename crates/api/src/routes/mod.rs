@@ -32,16 +32,24 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
     App::new().into_utoipa_app().configure(configure).split_for_parts().1
 }
 
-/// The event that an address names. What is no id names nothing.
-pub(crate) struct EventPath(pub(crate) EventId);
+/// The event that an address names.
+///
+/// Reading it never fails the extraction: who may not ask at all is told that first.
+pub(crate) struct EventPath(Option<EventId>);
+
+impl EventPath {
+    /// The event. What is no id names nothing.
+    pub(crate) fn id(&self) -> Result<EventId, Problem> {
+        self.0.ok_or_else(|| Code::NotFound.into())
+    }
+}
 
 impl FromRequest for EventPath {
     type Error = Problem;
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let id = request.match_info().get("id").and_then(EventId::parse);
-        ready(id.map(Self).ok_or_else(|| Code::NotFound.into()))
+        ready(Ok(Self(request.match_info().get("id").and_then(EventId::parse))))
     }
 }
 

@@ -46,7 +46,7 @@ async fn show_me(user: Caller<SignedIn>, services: Data<Services>) -> Reply {
 )]
 #[put("/api/users/me")]
 async fn update_me(user: Caller<SignedIn>, body: RequestBody, services: Data<Services>) -> Reply {
-    let patch = body.json::<wire::UpdateUser>(&())?.into();
-    let updated = services.profile.update(user.0, body.once()?, patch).await?;
+    let (patch, once) = body.command::<wire::UpdateUser>(&())?;
+    let updated = services.profile.update(user.0, once, patch.into()).await?;
     Ok(reply::committed(StatusCode::OK, &updated, |user| wire::User::from(user)))
 }

@@ -13,7 +13,8 @@ use crate::{
 /// The events that stand. A deleted event is absent for every method but the replay of a command.
 ///
 /// Each write is one transaction, in which the command's key is kept with its outcome; the row of
-/// the event is locked before it is read.
+/// the event is locked before it is read. Whether a start is in the future is asked again when it is
+/// written, and not when an outcome is replayed: that was in time when it was made.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Events: Send + Sync {
@@ -66,6 +67,9 @@ pub struct DeletedEvent {
 /// Why no event was added.
 #[derive(Debug, Clone, Error)]
 pub enum CreateEventError {
+    /// Its start has passed.
+    #[error("the event would have started already")]
+    Past,
     /// The author's account is gone.
     #[error("the author's account does not exist")]
     AuthorGone,
@@ -86,6 +90,9 @@ pub enum UpdateEventError {
     /// It has changed since.
     #[error("the event is at another version")]
     Stale,
+    /// Its new start has passed.
+    #[error("the event would have started already")]
+    Past,
     /// More seats are booked than it would have.
     #[error(transparent)]
     Seats(#[from] SeatsBelowRegistrations),

@@ -1,0 +1,239 @@
+//! How instances start, alone and together, what stops a start, and how they end.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_sql::{Sql, SqlOptions};
+use futures_util::future::join_all;
+use serde_json::json;
+use tokio::task::spawn_blocking;
+
+use crate::harness::server::{Instance, PASSWORD, Person, Site, Stack};
+use crate::harness::{all_at_once, until};
+use crate::stories::stories;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_start_together_on_an_empty_postgres_database_all_serve() {
+    start_together(Site::new(Stack::Full).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_start_together_on_no_sqlite_file_all_serve() {
+    start_together(Site::new(Stack::Embedded).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_postgres_database_that_may_not_be_migrated_stops_the_start() {
+    refuse_what_is_behind(Site::new(Stack::Full).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_sqlite_file_that_may_not_be_migrated_stops_the_start() {
+    refuse_what_is_behind(Site::new(Stack::Embedded).await).await;
+}
+
+stories! {
+    async fn an_admin_whose_address_is_an_ordinary_account_stops_the_start(site: Site) {
+        let api = site.start().await;
+        let ada = api.somebody().await;
+        api.stop().await;
+
+        let site = site.with("ADMIN_EMAIL", &ada.email.to_uppercase());
+        let line = refusal(&site).await;
+        assert!(line.contains("ADMIN_EMAIL") && line.contains(&ada.email), "{line}");
+
+        // Nobody was raised in silence.
+        let site = site.with("ADMIN_EMAIL", "").with("ADMIN_PASSWORD", "");
+        let api = site.start().await;
+        let me = api.get("/api/users/me").by(&ada).send().await.expect(200).json();
+        assert_eq!(me["role"], "user");
+        api.post("/api/events", &json!({})).by(&ada).send().await.expect_problem(403, "forbidden");
+        api.stop().await;
+    }
+
+    async fn an_admin_who_exists_is_left_as_they_are(site: Site) {
+        let first = site.start().await;
+        let admin = first.admin().await;
+        let changed = json!({ "name": "Grace" });
+        first.put("/api/users/me", &changed).by(&admin).send().await.expect(200);
+        first.stop().await;
+
+        let site = site.with("ADMIN_PASSWORD", "another password");
+        let again = site.start().await;
+        let same = again.admin().await;
+        assert_eq!(same.id, admin.id);
+        let other = json!({ "email": admin.email, "password": "another password" });
+        again.post("/api/auth/login", &other).send().await.expect_problem(401, "invalid_credentials");
+        let me = again.get("/api/users/me").by(&admin).send().await.expect(200).json();
+        assert_eq!((&me["name"], &me["role"]), (&json!("Grace"), &json!("admin")));
+        again.stop().await;
+    }
+
+    async fn a_stop_waits_for_the_log_ins_in_flight(site: Site) {
+        // Each takes a core about a quarter of a second.
+        let site = site.with("BCRYPT_COST", "12");
+        let api = site.start().await;
+        let admin = api.admin().await;
+        let body = json!({ "email": admin.email, "password": PASSWORD }).to_string();
+        let log_ins = join_all((0..5).map(|_| InFlight::begin(&api, "POST /api/auth/login", None, &body))).await;
+        let answers = log_ins.into_iter().map(InFlight::finish).collect::<Vec<_>>();
+        let (answers, ()) = tokio::join!(join_all(answers), api.stop());
+        for answer in answers {
+            assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("refresh_token"), "{answer}");
+        }
+    }
+
+    async fn a_stop_waits_for_the_rest_of_a_request(site: Site) {
+        let api = site.start().await;
+        let admin = api.admin().await;
+        let event = api.event(&admin, 3).await;
+        let booking = InFlight::begin(&api, &format!("POST /api/events/{event}/register"), Some(&admin), "{}").await;
+        let address = api.base().trim_start_matches("http://").to_owned();
+        let stop = tokio::spawn(api.stop());
+        until("nobody new is let in", async || TcpStream::connect(&address).is_err()).await;
+        assert!(!stop.is_finished());
+        let answer = booking.finish().await;
+        assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+        stop.await.unwrap();
+
+        let again = site.start().await;
+        assert_eq!(again.detail(event).await["registration_count"], 1);
+        again.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_made_in_development_is_kept_beside_the_database_and_shared() {
+    let site = Arc::new(Site::new(Stack::Embedded).await.with("JWT_SECRET", ""));
+    let [a, b] = start_both(&site).await;
+    let ada = a.somebody().await;
+    b.get("/api/users/me").by(&ada).send().await.expect(200);
+    let file = PathBuf::from(format!("{}.jwt-secret", site.database_url().trim_start_matches("sqlite://")));
+    let kept = fs::read_to_string(&file).unwrap();
+    assert!(kept.trim_end().len() >= 32);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o077, 0, "others can read it");
+    a.stop().await;
+    b.stop().await;
+
+    let later = site.start().await;
+    later.get("/api/users/me").by(&ada).send().await.expect(200);
+    assert_eq!(fs::read_to_string(&file).unwrap(), kept);
+    later.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_is_made_up_outside_of_development_with_sqlite() {
+    let postgres = Site::migrated().await.with("JWT_SECRET", "");
+    let production = Site::new(Stack::Embedded)
+        .await
+        .with("JWT_SECRET", "")
+        .with("BOXOFFICE_ENV", "production")
+        .with("BCRYPT_COST", "10");
+    for site in [postgres, production] {
+        let line = refusal(&site).await;
+        assert!(line.starts_with("JWT_SECRET: "), "{line}");
+    }
+}
+
+/// Four instances at once: all serve, as one service.
+async fn start_together(site: Site) {
+    let site = Arc::new(site);
+    let starts = (0..4).map(|_| {
+        let site = site.clone();
+        async move { site.start().await }
+    });
+    let instances = all_at_once(starts).await;
+    let admin = instances[0].admin().await;
+    let event = instances[0].event(&admin, 10).await;
+    for instance in &instances {
+        assert_eq!(instance.admin().await.id, admin.id);
+        let ada = instance.somebody().await;
+        instance.book(event, &ada).await.expect(201);
+    }
+    for instance in instances {
+        assert_eq!(instance.detail(event).await["registration_count"], 4);
+        instance.stop().await;
+    }
+}
+
+async fn start_both(site: &Arc<Site>) -> [Instance; 2] {
+    let starts = [site.clone(), site.clone()].map(|site| async move { site.start().await });
+    let Ok(both) = all_at_once(starts).await.try_into() else { panic!("two starts are two instances") };
+    both
+}
+
+/// With `DATABASE_MIGRATE=false` only what is up to date is served.
+async fn refuse_what_is_behind(site: Site) {
+    let site = site.with("DATABASE_MIGRATE", "false");
+    let line = refusal(&site).await;
+    assert!(line.contains("behind") && line.contains("boxoffice migrate"), "{line}");
+
+    let site = site.with("DATABASE_MIGRATE", "true");
+    site.start().await.stop().await;
+    let site = site.with("DATABASE_MIGRATE", "false");
+    site.start().await.stop().await;
+
+    let options = SqlOptions { url: site.database_url(), pool_size: 1 };
+    let sql = Sql::connect(&options, site.clock.clone()).await.unwrap();
+    sql.migrate_down().await.unwrap();
+    let status = sql.migration_status().await.unwrap();
+    sql.close().await;
+    let line = refusal(&site).await;
+    for (name, applied) in status {
+        assert_eq!(line.contains(&name), !applied, "{line}");
+    }
+}
+
+/// Why the program does not start: one line.
+async fn refusal(site: &Site) -> String {
+    let Err(error) = site.try_start().await else { panic!("it started") };
+    let line = format!("{error:#}");
+    assert!(!line.contains('\n'), "{line}");
+    line
+}
+
+/// A request whose head the server has taken, and whose body it waits for.
+struct InFlight {
+    stream: TcpStream,
+    body: String,
+}
+
+impl InFlight {
+    async fn begin(api: &Instance, line: &str, by: Option<&Person>, body: &str) -> Self {
+        const GO_ON: &str = "HTTP/1.1 100 Continue\r\n\r\n";
+        let address = api.base().trim_start_matches("http://").to_owned();
+        let token = by.map_or(String::new(), |person| format!("Authorization: Bearer {}\r\n", person.token));
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: {address}\r\n{token}Content-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\nExpect: 100-continue\r\n\r\n",
+            body.len()
+        );
+        let body = body.to_owned();
+        let begun = spawn_blocking(move || {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut told = [0; GO_ON.len()];
+            stream.read_exact(&mut told).unwrap();
+            assert_eq!(String::from_utf8_lossy(&told), GO_ON);
+            Self { stream, body }
+        });
+        begun.await.unwrap()
+    }
+
+    /// Sends the body, and reads what the server answers.
+    async fn finish(mut self) -> String {
+        let answered = spawn_blocking(move || {
+            self.stream.write_all(self.body.as_bytes()).unwrap();
+            let mut answer = String::new();
+            self.stream.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        answered.await.unwrap()
+    }
+}

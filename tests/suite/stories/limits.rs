@@ -1,0 +1,340 @@
+//! Who may ask, and how often: the rate limit, and pages of other origins. Neither has anything to
+//! do with the store. The limit counts in real time: these stories are over before a bucket of
+//! theirs gains a request.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::harness::server::{Answer, Instance, Site, Stack};
+
+const ALLOWED: &str = "https://tickets.example.com";
+
+async fn embedded() -> Site {
+    Site::new(Stack::Embedded).await
+}
+
+/// A site whose clients have so many requests a minute.
+async fn limited(per_minute: &str) -> Site {
+    embedded().await.with("RATE_LIMIT_PER_MINUTE", per_minute)
+}
+
+fn number(answer: &Answer, header: &str) -> u64 {
+    answer.header(header).parse().unwrap_or_else(|_| panic!("{header}: {:?}", answer.header(header)))
+}
+
+/// What the answer says is left of the client's bucket; `None` if the request was not counted.
+fn remaining(answer: &Answer) -> Option<u64> {
+    answer.headers.contains_key("ratelimit-remaining").then(|| number(answer, "ratelimit-remaining"))
+}
+
+/// What is left to a client behind a proxy, after one more request of theirs.
+async fn left_to(api: &Instance, forwarded_for: &[&str]) -> Option<u64> {
+    let request =
+        forwarded_for.iter().fold(api.get("/api/events"), |request, line| request.header("X-Forwarded-For", line));
+    remaining(&request.send().await)
+}
+
+fn preflight(api: &Instance, path: &str, origin: &str, method: &str) -> crate::harness::server::Request {
+    api.request(Method::OPTIONS, path)
+        .header("Origin", origin)
+        .header("Access-Control-Request-Method", method)
+        .header("Access-Control-Request-Headers", "authorization,content-type,idempotency-key,if-match")
+}
+
+fn members(answer: &Answer, header: &str) -> BTreeSet<String> {
+    answer.header(header).split(',').map(|one| one.trim().to_lowercase()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_asks_too_often_is_told_when_to_come_back() {
+    let site = limited("3").await;
+    let api = site.start().await;
+    for left in [2, 1, 0] {
+        let answer = api.get("/api/events").send().await.expect(200);
+        assert_eq!((number(&answer, "ratelimit-limit"), remaining(&answer)), (3, Some(left)));
+        // Each request comes back after 20 s.
+        let reset = number(&answer, "ratelimit-reset");
+        assert!((1..=20 * (3 - left)).contains(&reset), "{reset}");
+    }
+    for _ in 0..2 {
+        let refused = api.get("/api/events").send().await.expect_problem(429, "rate_limited");
+        assert!((1..=20).contains(&number(&refused, "retry-after")), "{}", refused.header("retry-after"));
+        assert_eq!((number(&refused, "ratelimit-limit"), remaining(&refused)), (3, Some(0)));
+        assert!((41..=60).contains(&number(&refused, "ratelimit-reset")), "{}", refused.header("ratelimit-reset"));
+        assert_eq!(refused.header("cache-control"), "no-store");
+        assert!(!refused.headers.keys().any(|name| name.as_str().starts_with("x-ratelimit")));
+    }
+    // Nothing was done for those who were refused.
+    let credentials = json!({ "name": "Ada", "email": "ada@example.com", "password": "correct horse" });
+    api.post("/api/auth/register", &credentials).send().await.expect_problem(429, "rate_limited");
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_asked_of_the_api_counts_and_nothing_else_does() {
+    let site = limited("100").await;
+    let api = site.start().await;
+    let mut left = 100;
+    for (method, path) in [
+        ("GET", "/api"),
+        ("GET", "/api/openapi.json"),
+        ("GET", "/api/events"),
+        ("HEAD", "/api/events"),
+        ("GET", "/api/events/4000000"),
+        ("GET", "/api/events?limit=0"),
+        ("GET", "/api/nothing"),
+        ("GET", "/api/"),
+        ("DELETE", "/api/events"),
+        ("PUT", "/api/events/1"),
+        ("GET", "/api/users/me"),
+        ("POST", "/api/auth/login"),
+        ("OPTIONS", "/api/events"),
+        // However it is spelled.
+        ("GET", "/%61pi/events"),
+        ("GET", "/api%2Fevents"),
+    ] {
+        let answer = api.request(method.parse().unwrap(), path).send().await;
+        if path == "/api%2Fevents" {
+            // Another address, at which there is nothing.
+            answer.expect(404);
+            continue;
+        }
+        left -= 1;
+        assert_eq!(remaining(&answer), Some(left), "{method} {path}: {}", answer.status);
+        assert_eq!(number(&answer, "ratelimit-limit"), 100, "{method} {path}");
+    }
+    for path in
+        ["/health/live", "/health/ready", "/metrics", "/problems/sold_out", "/swagger-ui/swagger-ui.css", "/", "/x"]
+    {
+        assert_eq!(remaining(&api.get(path).send().await), None, "{path}");
+    }
+    let asked = preflight(&api, "/api/events", "http://localhost:5173", "POST").send().await.expect(200);
+    assert_eq!(remaining(&asked), None);
+    let refused = preflight(&api, "/api/events", "https://elsewhere.example", "POST").send().await;
+    assert_eq!(remaining(&refused), None);
+    assert_eq!(remaining(&api.get("/api/events").send().await), Some(left - 1));
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_counted_is_served_to_a_client_that_asked_too_often() {
+    let site = limited("1").await;
+    let api = site.start().await;
+    api.get("/api/events").send().await.expect(200);
+    api.get("/api/events").send().await.expect_problem(429, "rate_limited");
+    api.get("/%61pi/events").send().await.expect_problem(429, "rate_limited");
+    for path in ["/health/live", "/health/ready", "/metrics", "/problems/rate_limited", "/swagger-ui/swagger-ui.css"] {
+        api.get(path).send().await.expect(200);
+    }
+    preflight(&api, "/api/events", "http://localhost:5173", "POST").send().await.expect(200);
+    // A page has to be able to read that it asked too often.
+    let refused = api.get("/api/events").header("Origin", "http://localhost:5173").send().await;
+    let refused = refused.expect_problem(429, "rate_limited");
+    assert_eq!(refused.header("access-control-allow-origin"), "http://localhost:5173");
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_requests_a_minute_are_the_default_and_zero_is_no_limit() {
+    let by_default = limited("").await;
+    let api = by_default.start().await;
+    let answer = api.get("/api/events").send().await.expect(200);
+    assert_eq!((number(&answer, "ratelimit-limit"), remaining(&answer)), (100, Some(99)));
+    api.stop().await;
+
+    let off = limited("0").await;
+    let api = off.start().await;
+    for _ in 0..120 {
+        let answer = api.get("/api").send().await.expect(200);
+        assert!(!answer.headers.keys().any(|name| name.as_str().contains("ratelimit")));
+    }
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_instance_counts_for_itself() {
+    let site = limited("2").await;
+    let (one, other) = (site.start().await, site.start().await);
+    assert_eq!(remaining(&one.get("/api/events").send().await), Some(1));
+    assert_eq!(remaining(&one.get("/api/events").send().await), Some(0));
+    assert_eq!(remaining(&other.get("/api/events").send().await), Some(1));
+    one.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_behind_a_trusted_proxy_are_counted_each() {
+    let site = limited("50").await.with("TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1/32");
+    let api = site.start().await;
+    assert_eq!(left_to(&api, &["198.51.100.1"]).await, Some(49));
+    assert_eq!(left_to(&api, &["198.51.100.2"]).await, Some(49));
+    assert_eq!(left_to(&api, &["198.51.100.1"]).await, Some(48));
+    // What stands before the last untrusted address is what that one claims.
+    assert_eq!(left_to(&api, &["203.0.113.7, 198.51.100.1"]).await, Some(47));
+    assert_eq!(left_to(&api, &["203.0.113.8", "198.51.100.1"]).await, Some(46));
+    assert_eq!(left_to(&api, &["203.0.113.9, 198.51.100.1, 10.1.2.3"]).await, Some(45));
+    assert_eq!(left_to(&api, &["198.51.100.1", "10.1.2.3, 127.0.0.1"]).await, Some(44));
+    assert_eq!(left_to(&api, &["::ffff:198.51.100.1"]).await, Some(43));
+    assert_eq!(left_to(&api, &["198.51.100.1:4711"]).await, Some(42));
+    // Nobody is named: the proxy itself asks.
+    assert_eq!(left_to(&api, &[]).await, Some(49));
+    assert_eq!(left_to(&api, &["198.51.100.1, rubbish"]).await, Some(48));
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_cannot_choose_who_they_are() {
+    let site = limited("50").await.with("TRUSTED_PROXIES", "10.0.0.0/8");
+    let api = site.start().await;
+    assert_eq!(left_to(&api, &["198.51.100.1"]).await, Some(49));
+    assert_eq!(left_to(&api, &["198.51.100.2"]).await, Some(48));
+    assert_eq!(left_to(&api, &["10.0.0.1"]).await, Some(47));
+    assert_eq!(left_to(&api, &[]).await, Some(46));
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ipv6_client_is_a_whole_network() {
+    let site = limited("50").await.with("TRUSTED_PROXIES", "127.0.0.1");
+    let api = site.start().await;
+    assert_eq!(left_to(&api, &["2001:db8:1:2::1"]).await, Some(49));
+    assert_eq!(left_to(&api, &["2001:db8:1:2:ffff:eeee:dddd:cccc"]).await, Some(48));
+    assert_eq!(left_to(&api, &["[2001:db8:1:2::3]:443"]).await, Some(47));
+    assert_eq!(left_to(&api, &["2001:db8:1:3::1"]).await, Some(49));
+    // IPv4 clients are not their neighbours.
+    assert_eq!(left_to(&api, &["198.51.100.1"]).await, Some(49));
+    assert_eq!(left_to(&api, &["198.51.100.2"]).await, Some(49));
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_an_allowed_origin_may_read_every_answer() {
+    let site = embedded().await.with("CORS_ALLOWED_ORIGINS", &format!("https://other.example, {ALLOWED}"));
+    let api = site.start().await;
+    let admin = api.admin().await;
+    let event = api.event(&admin, 1).await;
+    let exposed = [
+        "etag",
+        "link",
+        "location",
+        "x-total-count",
+        "x-request-id",
+        "ratelimit-limit",
+        "ratelimit-remaining",
+        "ratelimit-reset",
+        "retry-after",
+        "idempotent-replayed",
+    ];
+    for (status, request) in [
+        (200, api.get("/api/events")),
+        (304, api.get("/api/events").header("If-None-Match", "*")),
+        (200, api.get("/api/users/me").by(&admin)),
+        (201, api.request(Method::POST, &format!("/api/events/{event}/register")).by(&admin)),
+        (401, api.get("/api/users/me")),
+        (404, api.get("/api/nothing")),
+        (405, api.delete("/api/events")),
+        (422, api.get("/api/events?page=0")),
+    ] {
+        let answer = request.header("Origin", ALLOWED).send().await.expect(status);
+        assert_eq!(answer.header("access-control-allow-origin"), ALLOWED, "{status}");
+        let named = members(&answer, "access-control-expose-headers");
+        for header in exposed {
+            assert!(named.contains(header), "{status}: {header} in {named:?}");
+        }
+        assert!(members(&answer, "vary").contains("origin"), "{status}");
+    }
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_another_origin_reads_nothing() {
+    let site = embedded().await.with("CORS_ALLOWED_ORIGINS", ALLOWED);
+    let api = site.start().await;
+    for origin in [
+        "https://elsewhere.example",
+        "http://tickets.example.com",
+        "https://tickets.example.com:8443",
+        "https://tickets.example.com.evil.example",
+        "https://eviltickets.example.com",
+        "null",
+        "rubbish",
+    ] {
+        // The answer is there for programs; a browser keeps it from the page.
+        let answer = api.get("/api/events").header("Origin", origin).send().await.expect(200);
+        assert_eq!(answer.header("access-control-allow-origin"), "", "{origin}");
+        let refused = preflight(&api, "/api/events", origin, "POST").send().await;
+        let refused = refused.expect_problem(400, "malformed_request");
+        for header in ["access-control-allow-origin", "access-control-allow-methods"] {
+            assert_eq!(refused.header(header), "", "{origin}");
+        }
+    }
+    // Who is no page is asked nothing.
+    let answer = api.get("/api/events").send().await.expect(200);
+    assert_eq!(answer.header("access-control-allow-origin"), "");
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preflight_allows_every_method_and_header_of_the_api() {
+    let site = embedded().await.with("CORS_ALLOWED_ORIGINS", ALLOWED);
+    let api = site.start().await;
+    for (path, method) in [
+        ("/api/events", "GET"),
+        ("/api/events", "HEAD"),
+        ("/api/auth/login", "POST"),
+        ("/api/events/1", "PUT"),
+        ("/api/events/1/register", "DELETE"),
+    ] {
+        let allowed = preflight(&api, path, ALLOWED, method).send().await.expect(200);
+        assert_eq!(allowed.header("access-control-allow-origin"), ALLOWED, "{method}");
+        assert!(members(&allowed, "access-control-allow-methods").contains(&method.to_lowercase()), "{method}");
+        let headers = members(&allowed, "access-control-allow-headers");
+        for header in ["authorization", "content-type", "idempotency-key", "if-match"] {
+            assert!(headers.contains(header), "{method}: {header} in {headers:?}");
+        }
+        assert!(number(&allowed, "access-control-max-age") > 0);
+        assert!(members(&allowed, "vary").contains("origin"));
+    }
+    preflight(&api, "/api/events", ALLOWED, "BREW").send().await.expect_problem(400, "malformed_request");
+    preflight(&api, "/api/events", ALLOWED, "PATCH").send().await.expect_problem(400, "malformed_request");
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_this_machine_may_call_in_development_only() {
+    let local = [
+        "http://localhost:5173",
+        "http://localhost",
+        "https://localhost:8443",
+        "http://127.0.0.1:3000",
+        "http://[::1]:80",
+    ];
+    let allowed = async |api: &Instance, origin: &str| {
+        let answer = api.get("/api/events").header("Origin", origin).send().await.expect(200);
+        let preflight = preflight(api, "/api/events", origin, "POST").send().await;
+        let yes = answer.header("access-control-allow-origin") == origin;
+        assert_eq!(preflight.status == 200, yes, "{origin}: both say the same");
+        yes
+    };
+
+    let development = embedded().await;
+    let api = development.start().await;
+    for origin in local {
+        assert!(allowed(&api, origin).await, "{origin}");
+    }
+    for origin in
+        ["http://localhost.evil.example", "http://evil.example", "http://localhost@evil.example", "null", "file://"]
+    {
+        assert!(!allowed(&api, origin).await, "{origin}");
+    }
+    api.stop().await;
+
+    let production = embedded().await.with("BOXOFFICE_ENV", "production").with("BCRYPT_COST", "10");
+    let api = production.start().await;
+    for origin in local {
+        assert!(!allowed(&api, origin).await, "{origin}");
+    }
+    api.stop().await;
+}
