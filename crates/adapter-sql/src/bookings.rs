@@ -8,6 +8,7 @@ use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 
 use crate::entity::{registration, stored};
 use crate::error::{failed, is_orphan};
+use crate::group_commit::{Ask, Verb, Verdict};
 use crate::lane::Place;
 use crate::tx::Tx;
 use crate::work::Writing;
@@ -16,11 +17,28 @@ use crate::{Sql, events, idempotency};
 #[async_trait]
 impl Bookings for Sql {
     async fn book(&self, command: Command<BookSeat>) -> Result<Committed<Registration>, BookError> {
-        self.write("book", move |writing| book(writing, command)).await
+        self.order(Ask { verb: Verb::Book, by: command.by, event: command.what.event, once: command.once }).await.into()
     }
 
     async fn cancel(&self, command: Command<CancelSeat>) -> Result<Committed<Registration>, CancelError> {
-        self.write("cancel", move |writing| cancel(writing, command)).await
+        self.order(Ask { verb: Verb::Cancel, by: command.by, event: command.what.event, once: command.once })
+            .await
+            .into()
+    }
+}
+
+/// Carries one order out in a transaction of its own.
+pub(crate) async fn alone(sql: &Sql, ask: &Ask) -> Verdict {
+    let (by, once, event) = (ask.by, ask.once.clone(), ask.event);
+    match ask.verb {
+        Verb::Book => {
+            let command = Command { by, once, what: BookSeat { event } };
+            sql.write("book", move |writing| book(writing, command)).await.into()
+        }
+        Verb::Cancel => {
+            let command = Command { by, once, what: CancelSeat { event } };
+            sql.write("cancel", move |writing| cancel(writing, command)).await.into()
+        }
     }
 }
 

@@ -8,15 +8,16 @@ use std::time::Duration;
 use domain::ports::StoreError;
 use domain::{Command, Committed, KeyConflict, Once, Timestamp, UserId};
 use sea_orm::ActiveValue::Set;
+use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, TryInsertResult};
+use sea_orm::{ColumnTrait, Condition, ConnectionTrait, EntityTrait, QueryFilter, QueryResult, TryInsertResult};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::PURGED_AT_ONCE;
 use crate::entity::{idempotency_key, stored};
 use crate::error::{ClaimError, failed, is_lock_timeout, is_orphan};
-use crate::tx::{Tx, for_update};
+use crate::tx::{Engine, Tx, for_update};
 use crate::work::Writing;
 
 /// How long a key stands for its outcome.
@@ -55,20 +56,93 @@ where
         .map_err(in_progress_or)?
         // Forgotten between the two statements: the next try finds it free.
         .ok_or(ClaimError::Key(KeyConflict::InProgress))?;
-    if kept.created_at + LIFETIME < tx.now().as_datetime() {
-        take_over(tx, command.by, once).await?;
-        return Ok(None);
-    }
-    if kept.fingerprint != once.fingerprint.as_bytes() {
-        return Err(ClaimError::Key(KeyConflict::Reused));
-    }
-    match kept.outcome {
-        Some(json) => {
-            let row: R = serde_json::from_str(&json).map_err(StoreError::fault)?;
-            Ok(Some(Committed { outcome: row.try_into()?, replayed: true }))
+    let kept = Kept { fingerprint: kept.fingerprint, outcome: kept.outcome, created_at: kept.created_at };
+    match kept.meet::<R, T>(once, tx.now()) {
+        Ok(Met::Outlived) => {
+            take_over(tx, command.by, once).await?;
+            Ok(None)
         }
-        None => Ok(None),
+        Ok(Met::Unused) => Ok(None),
+        Ok(Met::Replay(committed)) => Ok(Some(committed)),
+        Err(NotMet::Reused) => Err(ClaimError::Key(KeyConflict::Reused)),
+        Err(NotMet::Store(error)) => Err(ClaimError::Store(error)),
     }
+}
+
+/// A key that was there already, locked.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    fingerprint: Vec<u8>,
+    outcome: Option<String>,
+    created_at: DateTimeUtc,
+}
+
+/// What a key that was there means for a command that comes with it.
+pub(crate) enum Met<T> {
+    /// It has outlived its outcome: the command may take it over.
+    Outlived,
+    /// It stands for nothing: it is the command's.
+    Unused,
+    /// It stands for what was done already.
+    Replay(Committed<T>),
+}
+
+/// Why a command cannot have a key.
+#[derive(Debug)]
+pub(crate) enum NotMet {
+    /// It stands for a different request.
+    Reused,
+    /// Its outcome cannot be read.
+    Store(StoreError),
+}
+
+impl Kept {
+    /// A row with the columns of a key.
+    pub(crate) fn from_row(row: &QueryResult) -> Result<Self, StoreError> {
+        Ok(Self {
+            fingerprint: row.try_get("", "fingerprint").map_err(failed)?,
+            outcome: row.try_get("", "outcome").map_err(failed)?,
+            created_at: row.try_get("", "created_at").map_err(failed)?,
+        })
+    }
+
+    /// What it means for a command of this key and fingerprint.
+    pub(crate) fn meet<R, T>(&self, once: &Once, now: Timestamp) -> Result<Met<T>, NotMet>
+    where
+        R: DeserializeOwned,
+        T: TryFrom<R, Error = StoreError>,
+    {
+        if self.created_at + LIFETIME < now.as_datetime() {
+            return Ok(Met::Outlived);
+        }
+        if self.fingerprint != once.fingerprint.as_bytes() {
+            return Err(NotMet::Reused);
+        }
+        let Some(json) = &self.outcome else { return Ok(Met::Unused) };
+        let row: R = serde_json::from_str(json).map_err(|error| NotMet::Store(StoreError::fault(error)))?;
+        let outcome = row.try_into().map_err(NotMet::Store)?;
+        Ok(Met::Replay(Committed { outcome, replayed: true }))
+    }
+}
+
+/// How long a transaction that holds rows waits for somebody else's key.
+const KEY_WAIT_MS: u32 = 500;
+
+/// Shortens the wait for locks: whoever has a key for longer is told to be in progress.
+pub(crate) async fn hurry(tx: &Tx, engine: Engine) -> Result<(), StoreError> {
+    set_lock_timeout(tx, engine, &KEY_WAIT_MS.to_string()).await
+}
+
+/// Undoes [`hurry`].
+pub(crate) async fn calm_down(tx: &Tx, engine: Engine) -> Result<(), StoreError> {
+    set_lock_timeout(tx, engine, "DEFAULT").await
+}
+
+async fn set_lock_timeout(tx: &Tx, engine: Engine, value: &str) -> Result<(), StoreError> {
+    if engine == Engine::Postgres {
+        tx.execute_unprepared(&format!("SET LOCAL lock_timeout = {value}")).await.map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Keeps what the command did, if it has a key.
@@ -104,7 +178,7 @@ pub(crate) async fn purge(writing: Writing, older_than: Timestamp) -> Result<u64
 }
 
 /// Makes a key that has outlived its outcome this command's own.
-async fn take_over(tx: &Tx, by: UserId, once: &Once) -> Result<(), StoreError> {
+pub(crate) async fn take_over(tx: &Tx, by: UserId, once: &Once) -> Result<(), StoreError> {
     idempotency_key::Entity::update_many()
         .col_expr(idempotency_key::Column::Fingerprint, Expr::value(once.fingerprint.as_bytes().to_vec()))
         .col_expr(idempotency_key::Column::Outcome, Expr::value(None::<String>))

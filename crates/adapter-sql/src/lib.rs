@@ -11,6 +11,7 @@
 //! | `connect` | pools, and what every connection is told |
 //! | `work` | tasks, their deadlines, and what becomes of a write that misses one |
 //! | `tx` | transactions, and where the two engines differ in them |
+//! | `group_commit` | bookings and cancellations of many people, committed together |
 //! | `lane` | the queue before one event's row |
 //! | `migrate` | running the migrations, alone |
 //! | `idempotency` | keys, kept in the transaction of their effect |
@@ -25,6 +26,7 @@ mod connect;
 mod entity;
 mod error;
 mod events;
+mod group_commit;
 mod idempotency;
 mod lane;
 mod migrate;
@@ -49,6 +51,7 @@ use tokio::runtime::Handle;
 pub use connect::{PoolState, SqlOptions};
 
 use connect::Pools;
+use group_commit::Desk;
 use lane::Lanes;
 
 /// How many rows one transaction forgets. On `SQLite` nobody writes meanwhile.
@@ -61,6 +64,7 @@ pub struct Sql(Arc<Parts>);
 struct Parts {
     pools: Pools,
     lanes: Lanes,
+    desk: Desk,
     clock: Arc<dyn Clock>,
     /// Where the work is done, whoever asks.
     runtime: Handle,
@@ -72,7 +76,13 @@ impl Sql {
     /// The present tokio runtime, which has to be one with time and IO, will carry all the work.
     pub async fn connect(options: &SqlOptions, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let pools = Pools::open(options).await?;
-        Ok(Self(Arc::new(Parts { pools, lanes: Lanes::default(), clock, runtime: Handle::current() })))
+        Ok(Self(Arc::new(Parts {
+            pools,
+            lanes: Lanes::default(),
+            desk: Desk::new(options.pool_size),
+            clock,
+            runtime: Handle::current(),
+        })))
     }
 
     /// Which database it is: `sqlite` or `postgres`.

@@ -124,11 +124,16 @@ impl Tx {
             },
             Err(refused) => refused,
         };
+        self.discard().await;
+        Err(refused)
+    }
+
+    /// Rolls back.
+    pub(crate) async fn discard(self) {
         // If this fails, the connection is lost, and the transaction with it.
         if let Err(error) = self.inner.rollback().await {
             tracing::debug!(%error, "a transaction ended with its connection");
         }
-        Err(refused)
     }
 }
 
