@@ -75,6 +75,10 @@ db:
             ;;
     esac
 
+# Measure the release build: bookings, reads, memory, and ratios to Postgres itself
+bench:
+    bench/run
+
 # Do exactly what CI does
 ci:
     .ci/run

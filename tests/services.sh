@@ -5,6 +5,8 @@
 #   services_start     starts both servers and sets POSTGRES_URL, REDIS_URL and REDIS_SERVER
 #   services_stop      stops them and removes their files; for an EXIT trap
 #
+# With SERVICES_DURABLE=1, Postgres keeps its files on a disk and flushes every commit, as in production.
+#
 # Everything these functions say goes to standard error.
 
 POSTGRES_MIN_MAJOR=15
@@ -132,12 +134,15 @@ start_postgres() {
         --locale=C --locale-provider=icu --icu-locale=en-US) >"$log" 2>&1 || { cat "$log" >&2; return 1; }
     rm "$SERVICES_DIR/password"
 
+    # Databases of tests live for minutes and need not survive a power cut. Everything else a commit
+    # does is as in production.
+    local fsync=off
+    [ -z "${SERVICES_DURABLE:-}" ] || fsync=on
     for _ in 1 2 3 4 5 6 7 8 9 10; do
         port=$(free_port)
-        # `fsync=off`: these databases live for minutes and need not survive a power cut. Everything
-        # else a commit does is as in production. Local sockets are off: the URL is the only door.
+        # Local sockets are off: the URL is the only door.
         (cd "$data" && exec "${as[@]}" "$bin/postgres" -D "$data" -h 127.0.0.1 -p "$port" \
-            -c unix_socket_directories= -c max_connections=300 -c fsync=off \
+            -c unix_socket_directories= -c max_connections=300 -c "fsync=$fsync" \
             -c timezone=America/St_Johns -c log_min_messages=warning) >>"$log" 2>&1 </dev/null &
         POSTGRES_PID=$!
         POSTGRES_URL="postgres://postgres:$password@127.0.0.1:$port/postgres"
@@ -171,6 +176,10 @@ start_redis() {
 # as quick there as on a disk.
 scratch() {
     local free_kib
+    if [ -n "${SERVICES_DURABLE:-}" ]; then
+        echo "${TMPDIR:-/tmp}"
+        return
+    fi
     free_kib=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
     if [ -w /dev/shm ] && [ "${free_kib:-0}" -ge $((2 * 1024 * 1024)) ]; then
         echo /dev/shm
