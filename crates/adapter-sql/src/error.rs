@@ -53,12 +53,16 @@ enum Kind {
 }
 
 fn kind(error: &DbErr) -> Kind {
+    // Whatever a server says to those it does not let in: the database is closed, gone, or wants
+    // another password. None of that is the statement's fault.
+    if matches!(error, DbErr::Conn(_)) {
+        return Kind::Lost;
+    }
     if let Some(code) = code(error) {
         return kind_of_code(&code);
     }
     match error {
         DbErr::ConnectionAcquire(_) => Kind::Busy,
-        DbErr::Conn(_) => Kind::Lost,
         DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error)) => match &**error {
             SqlxError::Io(_) | SqlxError::Tls(_) | SqlxError::WorkerCrashed | SqlxError::BeginFailed => Kind::Lost,
             SqlxError::PoolTimedOut | SqlxError::PoolClosed => Kind::Busy,
@@ -70,10 +74,7 @@ fn kind(error: &DbErr) -> Kind {
 
 /// The SQLSTATE of Postgres, five characters; or `SQLite`'s extended result code in decimal.
 fn code(error: &DbErr) -> Option<String> {
-    let (DbErr::Exec(RuntimeErr::SqlxError(error))
-    | DbErr::Query(RuntimeErr::SqlxError(error))
-    | DbErr::Conn(RuntimeErr::SqlxError(error))) = error
-    else {
+    let (DbErr::Exec(RuntimeErr::SqlxError(error)) | DbErr::Query(RuntimeErr::SqlxError(error))) = error else {
         return None;
     };
     error.as_database_error()?.code().map(std::borrow::Cow::into_owned)
@@ -92,7 +93,7 @@ fn kind_of_code(code: &str) -> Kind {
     }
     match code {
         // Somebody stops the server, or this connection.
-        "57P01" | "57P02" | "57P05" | "25P03" => Kind::Lost,
+        "57P01" | "57P02" | "57P04" | "57P05" | "25P03" => Kind::Lost,
         // Locked, cancelled by a timeout, serialization, deadlock, starting up, a standby.
         "55P03" | "57014" | "57P03" | "40001" | "40P01" | "25006" => Kind::Busy,
         _ if code.starts_with("08") => Kind::Lost,
@@ -195,6 +196,12 @@ mod tests {
     }
 
     #[test]
+    fn who_is_not_let_in_did_nothing() {
+        let closed = DbErr::Conn(RuntimeErr::Internal("the database is not accepting connections".to_owned()));
+        assert!(matches!(failed(closed), StoreError::Unavailable(_)));
+    }
+
+    #[test]
     fn what_nobody_expects_is_a_fault() {
         assert!(matches!(failed(DbErr::Custom("?".to_owned())), StoreError::Fault(_)));
     }
@@ -204,7 +211,7 @@ mod tests {
         for code in ["55P03", "57014", "40001", "40P01", "53300", "57P03", "5", "517", "261", "6", "13"] {
             assert_eq!(kind_of_code(code), Kind::Busy, "{code}");
         }
-        for code in ["57P01", "08006", "08P01", "522", "25P03"] {
+        for code in ["57P01", "57P04", "08006", "08P01", "522", "25P03"] {
             assert_eq!(kind_of_code(code), Kind::Lost, "{code}");
         }
         for code in ["23505", "42P01", "22001", "2067", "787", "275", "1"] {

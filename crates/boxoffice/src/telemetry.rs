@@ -5,7 +5,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -22,14 +24,21 @@ pub(crate) const UPKEEP: Duration = Duration::from_secs(5);
 /// Writes the process's log to standard error from now on. A process has one log: a second call
 /// changes nothing.
 pub fn log_to_stderr(settings: &Settings) {
-    let filter = EnvFilter::new(&settings.log_filter);
-    let lines = tracing_subscriber::registry().with(filter);
-    let to_stderr = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     // The error says that there is a log already.
-    let _ = match settings.log_format {
-        LogFormat::Json => lines.with(to_stderr.json().flatten_event(true)).try_init(),
-        LogFormat::Pretty => lines.with(to_stderr).try_init(),
-    };
+    let _ = log(settings, io::stderr, io::stderr().is_terminal()).try_init();
+}
+
+/// The log of these settings, which `writer` writes; in colours if it is for a terminal.
+pub fn log<W>(settings: &Settings, writer: W, colours: bool) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'line> MakeWriter<'line> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::registry().with(EnvFilter::new(&settings.log_filter));
+    let form = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
+    match settings.log_format {
+        LogFormat::Json => Box::new(lines.with(form.json().flatten_event(true))),
+        LogFormat::Pretty => Box::new(lines.with(form)),
+    }
 }
 
 /// The process's metrics, recorded since the first call. Servers in one process share them.

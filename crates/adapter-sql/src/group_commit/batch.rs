@@ -248,7 +248,7 @@ impl Batch<'_> {
         let table = self.table(&[("user_id", Kind::Number), ("key", Kind::Text), ("fingerprint", Kind::Text)]);
         let (bytes, at) = match self.engine {
             Engine::Postgres => ("decode(given.fingerprint, 'hex')", "CAST($2 AS timestamptz)"),
-            Engine::Sqlite => ("unhex(given.fingerprint)", "?"),
+            Engine::Sqlite => ("unhex(given.fingerprint)", "?2"),
         };
         let sql = format!(
             "INSERT INTO idempotency_keys (user_id, key, fingerprint, created_at) \
@@ -459,4 +459,83 @@ fn key_of(row: &QueryResult) -> Result<(UserId, String), StoreError> {
 
 fn column<T: TryGetable>(row: &QueryResult, name: &str) -> Result<T, StoreError> {
     row.try_get("", name).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::event::StartsAt;
+    use domain::ports::{Clock, Events, NewUser, Users};
+    use domain::{
+        Command, EmailAddress, EventDraft, EventTitle, Fingerprint, IdempotencyKey, PasswordHash, PersonName, Role,
+        SeatCount, Venue,
+    };
+
+    use super::super::Verb;
+    use super::*;
+    use crate::{Sql, SqlOptions};
+
+    struct Noon;
+
+    impl Clock for Noon {
+        fn now(&self) -> Timestamp {
+            Timestamp::parse("2030-01-15T12:00:00Z").unwrap()
+        }
+    }
+
+    fn once(key: &str) -> Once {
+        Once { key: IdempotencyKey::parse(key).unwrap(), fingerprint: Fingerprint::new([1; 32]) }
+    }
+
+    /// Taken one by one, orders get the same answers; so whether they went together shows only here.
+    #[tokio::test]
+    async fn orders_with_keys_and_without_go_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/boxoffice.db", folder.path().display());
+        let sql = Sql::connect(&SqlOptions { url, pool_size: 2 }, Arc::new(Noon)).await.unwrap();
+        sql.migrate_up().await.unwrap();
+        let mut users = Vec::new();
+        for number in 0..3 {
+            let new = NewUser {
+                name: PersonName::parse("Ada").unwrap(),
+                email: EmailAddress::parse(&format!("user{number}@example.com")).unwrap(),
+                password: PasswordHash::new("hash".to_owned()),
+                role: Role::User,
+                created_at: Noon.now(),
+            };
+            users.push(sql.add(new).await.unwrap().id);
+        }
+        let draft = EventDraft {
+            title: EventTitle::parse("Concert").unwrap(),
+            description: None,
+            starts_at: StartsAt::new(Noon.now().plus_secs(3600), Noon.now()).unwrap(),
+            venue: Venue::parse("Opera").unwrap(),
+            total_seats: SeatCount::new(10).unwrap(),
+        };
+        let event = sql.create(Command { by: users[0], once: None, what: draft }).await.unwrap().outcome.id;
+
+        let ask = |verb, by, once| Ask { verb, by, event, once };
+        let asks: Arc<[Ask]> = [
+            ask(Verb::Book, users[0], Some(once("a"))),
+            ask(Verb::Book, users[0], Some(once("a"))),
+            ask(Verb::Book, users[1], None),
+            ask(Verb::Book, users[2], Some(once("a"))),
+            ask(Verb::Cancel, users[1], Some(once("b"))),
+        ]
+        .into();
+        let together = async |asks: &Arc<[Ask]>| {
+            let (asks, progress) = (Arc::clone(asks), Arc::new(Progress::default()));
+            sql.write("test", move |writing| transact(writing, asks, Locking::SkipHeld, progress)).await
+        };
+        let done = |part: &Part| match part {
+            Part::Decided(Verdict::Done(committed)) => Some(committed.replayed),
+            _ => None,
+        };
+        let parts = together(&asks).await.unwrap();
+        assert!(matches!(parts[1], Part::Later), "{parts:?}");
+        let acted: Vec<_> = parts.iter().map(done).collect();
+        assert_eq!(acted, [Some(false), None, Some(false), Some(false), Some(false)], "{parts:?}");
+        let again = together(&asks).await.unwrap();
+        let replayed: Vec<_> = again.iter().map(done).collect();
+        assert_eq!(replayed, [Some(true), None, Some(false), Some(true), Some(true)], "{again:?}");
+    }
 }

@@ -34,7 +34,7 @@ pub(super) fn table(engine: Engine, columns: &[(&str, Kind)]) -> String {
         }
         Engine::Sqlite => {
             let columns: Vec<_> = columns.iter().map(|(name, _)| format!("value ->> '$.{name}' AS {name}")).collect();
-            format!("(SELECT {} FROM json_each(?)) AS given", columns.join(", "))
+            format!("(SELECT {} FROM json_each(?1)) AS given", columns.join(", "))
         }
     }
 }
