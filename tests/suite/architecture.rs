@@ -20,6 +20,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("adapter-sql", &["domain", "migration"]),
     ("api", &["domain", "application"]),
     ("boxoffice", ALL_ROOMS),
+    // Prepares a load: tokens, and nothing that serves.
+    ("boxoffice-bench", &["adapter-crypto", "domain"]),
     ("boxoffice-tests", ALL),
 ];
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant as Moment};
 
 use domain::ports::Clock;
 use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
 use redis::{AsyncCommands, InfoDict};
 use serde_json::{Value, json};
 
@@ -593,7 +594,8 @@ impl World {
     }
 
     async fn assert_seen(&self, reader: Which, views: &[View]) {
-        join_all(views.iter().map(|&view| async move {
+        // A few at a time: how long each takes says something of the server, and not of its queue.
+        let reads = stream::iter(views).for_each_concurrent(4, |&view| async move {
             let instance = &self.instances[reader];
             let request = match view {
                 View::Detail(event) => instance.get(&format!("/api/events/{event}")),
@@ -615,8 +617,8 @@ impl World {
                 json!(null)
             };
             assert_eq!(seen, self.expected(view), "{view:?} on {}, {}", ["A", "B"][reader], self.story());
-        }))
-        .await;
+        });
+        reads.await;
     }
 
     /// What a read has to show: for an event that is gone, nothing; for an array, its total beside it.

@@ -7,6 +7,7 @@
 //! | `stories` | what people do, over HTTP, against running servers |
 //! | `freshness` | what was acknowledged is what everybody sees next, whatever becomes of Redis |
 //! | `races` | what happens at the same instant, on two instances |
+//! | `histories` | that nobody can tell a batch of bookings from one after the other |
 //! | `starting` | how instances start, what stops a start, and how they end |
 //! | `harness` | databases, servers and a clock, one of each for every test |
 
@@ -16,6 +17,7 @@ mod architecture;
 mod conformance;
 mod freshness;
 mod harness;
+mod histories;
 mod races;
 mod starting;
 mod stories;

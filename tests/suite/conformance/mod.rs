@@ -40,6 +40,7 @@ mod audit;
 mod bodies;
 mod bookings;
 mod events;
+mod group_commit;
 mod idempotency;
 mod listing;
 mod migrations;

@@ -123,7 +123,7 @@ stories! {
             seen.extend(ids(&answer.json()["data"]));
             let links = links(&answer);
             next = links.get("next").cloned();
-            last_seen = links["last"].clone();
+            last_seen.clone_from(&links["last"]);
         }
         wanted.reverse();
         assert_eq!(seen, wanted);

@@ -1,0 +1,541 @@
+//! Orders that are committed together: each gets its own answer, and none hurts another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use adapter_sql::Sql;
+use domain::event::{BookingRefused, CancellationRefused, StartsAt};
+use domain::ports::{Audit, BookError, BookSeat, Bookings, CancelError, Clock, Events, StoreError, Users};
+use domain::{
+    Command, Committed, EventDraft, EventId, EventPatch, EventTitle, KeyConflict, Registration, RegistrationStatus,
+    Role, SeatCount, UserId, Venue,
+};
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+
+use crate::harness::clock::MovableClock;
+use crate::harness::postgres::PostgresDatabase;
+use crate::harness::store::{Home, Store, connect_past, new_user, nobody, nowhere, once};
+use crate::harness::{all_at_once, until};
+
+on_both_databases!(
+    of_each_persons_orders_for_one_event_at_once_one_books,
+    a_cancellation_and_a_booking_of_one_person_at_once_leave_what_the_later_did,
+    three_hundred_orders_at_once_each_get_their_own_answer,
+    a_key_that_comes_many_times_at_once_acts_once_and_is_replayed,
+    an_order_whose_caller_hangs_up_changes_nothing_for_the_others,
+    a_user_who_is_gone_is_told_so_alone,
+    a_registration_made_by_hand_concerns_its_own_order_alone,
+);
+
+/// How long orders for an event wait for its row while somebody else holds it.
+const HELD_AT_MOST: Duration = Duration::from_secs(5);
+
+async fn of_each_persons_orders_for_one_event_at_once_one_books(store: Arc<Store>) {
+    let events = [store.event(100).await.id, store.event(100).await.id];
+    let users = store.users(10).await;
+    let orders: Vec<_> = (0..8).flat_map(|_| &users).flat_map(|user| events.map(|event| (*user, event))).collect();
+    let answers = all_at_once(orders.iter().map(|(user, event)| booking(&store, *user, *event))).await;
+    let mut booked = BTreeMap::new();
+    for (order, answer) in orders.iter().zip(answers) {
+        match answer {
+            Ok(registration) => {
+                assert_eq!((registration.user_id, registration.event_id), *order);
+                assert_eq!(booked.insert(*order, registration.id), None, "{order:?} was booked twice");
+            }
+            Err(BookError::Refused(BookingRefused::AlreadyRegistered)) => {}
+            Err(other) => panic!("{order:?}: {other:?}"),
+        }
+    }
+    assert_eq!(booked.len(), 20);
+    assert_eq!(booked.values().collect::<BTreeSet<_>>().len(), 20, "each has a registration of its own");
+    for event in events {
+        assert_eq!(store.found(event).await.seats.available(), 90);
+    }
+    store.assert_consistent().await;
+}
+
+async fn a_cancellation_and_a_booking_of_one_person_at_once_leave_what_the_later_did(store: Arc<Store>) {
+    let event = store.event(100).await;
+    let users = store.users(20).await;
+    all_at_once(users.iter().map(|user| booking(&store, *user, event.id))).await;
+    let orders = users.iter().map(|&user| {
+        let store = store.clone();
+        async move {
+            let cancelling = tokio::spawn({
+                let store = store.clone();
+                async move { store.cancel(user, event.id).await }
+            });
+            (store.book(user, event.id).await, cancelling.await.unwrap())
+        }
+    });
+    let mut held = 0;
+    for (booked, cancelled) in all_at_once(orders).await {
+        let cancelled = cancelled.expect("whoever holds a seat can give it back");
+        assert_eq!(cancelled.status, RegistrationStatus::Cancelled);
+        match booked {
+            Ok(booked) => {
+                assert_eq!((booked.id, booked.status), (cancelled.id, RegistrationStatus::Confirmed));
+                assert!(booked.version > cancelled.version, "it was booked after it was cancelled");
+                held += 1;
+            }
+            Err(BookError::Refused(BookingRefused::AlreadyRegistered)) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    let after = store.found(event.id).await;
+    assert_eq!(after.seats.registered(), held);
+    assert_eq!(after.version.get(), event.version.get() + 20 + 20 + u64::from(held), "every change was counted");
+    store.assert_consistent().await;
+}
+
+/// What the events of one instant are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum House {
+    /// With seats for everybody.
+    Large,
+    /// With seats for some.
+    Small,
+    Unknown,
+    Deleted,
+    Started,
+}
+
+async fn three_hundred_orders_at_once_each_get_their_own_answer(store: Arc<Store>) {
+    const SMALL: u64 = 4;
+    let houses = [House::Large, House::Small, House::Unknown, House::Deleted, House::Started];
+    let mut events = Vec::new();
+    for place in 0..20 {
+        let house = houses[place % houses.len()];
+        let event = match house {
+            House::Unknown => EventId::new(nowhere().get() + place as u64).unwrap(),
+            House::Small => store.event(SMALL).await.id,
+            House::Large | House::Deleted | House::Started => store.event(100).await.id,
+        };
+        match house {
+            House::Deleted => {
+                store.delete(event).await;
+            }
+            House::Started => {
+                let soon = Some(StartsAt::new(store.now().plus_secs(60), store.now()).unwrap());
+                store.update(event, EventPatch { starts_at: soon, ..EventPatch::default() }).await.unwrap();
+            }
+            House::Large | House::Small | House::Unknown => {}
+        }
+        events.push((event, house));
+    }
+    store.clock.advance_secs(60);
+    let users = store.users(15).await;
+    let orders: Vec<_> =
+        users.iter().flat_map(|user| events.iter().map(|(event, house)| (*user, *event, *house))).collect();
+    assert_eq!(orders.len(), 300);
+    let answers = all_at_once(orders.iter().map(|(user, event, _)| booking(&store, *user, *event))).await;
+    let mut sold: BTreeMap<EventId, u64> = BTreeMap::new();
+    for ((user, event, house), answer) in orders.into_iter().zip(answers) {
+        match (house, answer) {
+            (House::Large | House::Small, Ok(registration)) => {
+                assert_eq!((registration.user_id, registration.event_id), (user, event));
+                *sold.entry(event).or_default() += 1;
+            }
+            (House::Small, Err(BookError::Refused(BookingRefused::SoldOut)))
+            | (House::Unknown | House::Deleted, Err(BookError::EventNotFound))
+            | (House::Started, Err(BookError::Refused(BookingRefused::Started))) => {}
+            (house, other) => panic!("{house:?}: {other:?}"),
+        }
+    }
+    for (event, house) in events {
+        let expected = match house {
+            House::Large => Some(15),
+            House::Small => Some(SMALL),
+            House::Unknown | House::Deleted | House::Started => None,
+        };
+        assert_eq!(sold.get(&event).copied(), expected, "{house:?}");
+    }
+    store.assert_consistent().await;
+}
+
+async fn a_key_that_comes_many_times_at_once_acts_once_and_is_replayed(store: Arc<Store>) {
+    let events = [store.event(100).await.id, store.event(100).await.id];
+    let users = store.users(12).await;
+    // The same name of a key for everybody, for a different event by turns.
+    let orders: Vec<_> =
+        (0..6).flat_map(|_| users.iter().enumerate()).map(|(turn, user)| (*user, events[turn % 2])).collect();
+    let answers = all_at_once(orders.iter().map(|&(user, event)| {
+        let store = store.clone();
+        async move { insistently(&store, user, event).await.unwrap() }
+    }))
+    .await;
+    let mut acted = BTreeMap::new();
+    for ((user, event), answer) in orders.iter().zip(&answers) {
+        assert_eq!((answer.outcome.user_id, answer.outcome.event_id), (*user, *event));
+        if !answer.replayed {
+            assert_eq!(acted.insert(*user, answer.outcome.clone()), None, "the key acted twice");
+        }
+    }
+    assert_eq!(acted.len(), 12);
+    assert!(answers.iter().all(|answer| answer.outcome == acted[&answer.outcome.user_id]));
+    for event in events {
+        assert_eq!(store.found(event).await.seats.available(), 94);
+    }
+    store.assert_consistent().await;
+}
+
+/// Books under a key, and asks again while the key is in use, as `Retry-After` says.
+async fn insistently(store: &Store, user: UserId, event: EventId) -> Result<Committed<Registration>, BookError> {
+    loop {
+        match store.book_once(user, event, once("k", 1)).await {
+            Err(BookError::Key(KeyConflict::InProgress)) => tokio::task::yield_now().await,
+            other => return other,
+        }
+    }
+}
+
+async fn an_order_whose_caller_hangs_up_changes_nothing_for_the_others(store: Arc<Store>) {
+    let event = store.event(100).await.id;
+    let users = store.users(60).await;
+    let orders: Vec<_> = users.iter().map(|user| tokio::spawn(booking(&store, *user, event))).collect();
+    // Some have not been heard yet, some wait in line, and some are being served.
+    for (turn, order) in orders.iter().enumerate() {
+        if turn % 3 == 0 {
+            order.abort();
+        }
+        tokio::task::yield_now().await;
+    }
+    let mut left = Vec::new();
+    for ((turn, user), order) in users.into_iter().enumerate().zip(orders) {
+        match order.await {
+            Ok(answer) => {
+                let registration = answer.unwrap();
+                assert_eq!((registration.user_id, registration.status), (user, RegistrationStatus::Confirmed));
+            }
+            Err(ended) => {
+                assert!(ended.is_cancelled() && turn % 3 == 0, "{ended:?}");
+                left.push(user);
+            }
+        }
+    }
+    store.assert_consistent().await;
+    let after = u32::try_from(60 - left.len()).unwrap();
+    let registered = store.found(event).await.seats.registered();
+    assert!((after..=60).contains(&registered), "{registered} of {after} who waited and {} who left", left.len());
+    // Whoever left was served as a whole or not at all.
+    for user in left {
+        let answer = store.book(user, event).await;
+        let held = matches!(answer, Ok(_) | Err(BookError::Refused(BookingRefused::AlreadyRegistered)));
+        assert!(held, "{answer:?}");
+    }
+    assert_eq!(store.found(event).await.seats.registered(), 60);
+    store.assert_consistent().await;
+}
+
+async fn a_user_who_is_gone_is_told_so_alone(store: Arc<Store>) {
+    let events = [store.event(100).await.id, store.event(100).await.id];
+    let users = store.users(20).await;
+    let gone = [users[3], users[11], nobody()];
+    store.run_sql(&format!("DELETE FROM users WHERE id IN ({}, {})", gone[0], gone[1])).await.unwrap();
+    let orders: Vec<_> = users
+        .iter()
+        .chain(&gone[2..])
+        .enumerate()
+        // Some come with a key, which is claimed before anything else.
+        .flat_map(|(turn, user)| events.map(|event| (*user, event, turn % 2 == 0)))
+        .collect();
+    let answers = all_at_once(orders.iter().map(|&(user, event, keyed)| {
+        let store = store.clone();
+        let key = format!("{event}");
+        async move { store.book_once(user, event, if keyed { once(&key, 1) } else { None }).await }
+    }))
+    .await;
+    for ((user, ..), answer) in orders.iter().zip(answers) {
+        if gone.contains(user) {
+            assert!(matches!(answer, Err(BookError::AuthorGone)), "{answer:?}");
+        } else {
+            assert_eq!(answer.unwrap().outcome.user_id, *user);
+        }
+    }
+    for event in events {
+        assert_eq!(store.found(event).await.seats.registered(), 18);
+    }
+    let cancelled = store.cancel(gone[0], events[0]).await;
+    let nothing_there =
+        matches!(cancelled, Err(CancelError::AuthorGone | CancelError::Refused(CancellationRefused::NotRegistered)));
+    assert!(nothing_there, "{cancelled:?}");
+    store.assert_consistent().await;
+}
+
+async fn a_registration_made_by_hand_concerns_its_own_order_alone(store: Arc<Store>) {
+    let event = store.event(100).await.id;
+    let users = store.users(20).await;
+    let (confirmed, cancelled) = (users[4], users[9]);
+    store
+        .run_sql(&format!(
+            "INSERT INTO registrations (user_id, event_id, status) \
+             VALUES ({confirmed}, {event}, 'confirmed'), ({cancelled}, {event}, 'cancelled')"
+        ))
+        .await
+        .unwrap();
+    store.run_sql(&format!("UPDATE events SET available_seats = 99 WHERE id = {event}")).await.unwrap();
+    let answers = all_at_once(users.iter().map(|user| booking(&store, *user, event))).await;
+    for (user, answer) in users.iter().zip(answers) {
+        if *user == confirmed {
+            assert!(matches!(answer, Err(BookError::Refused(BookingRefused::AlreadyRegistered))), "{answer:?}");
+        } else {
+            assert_eq!(answer.unwrap().user_id, *user);
+        }
+    }
+    assert_eq!(store.found(event).await.seats.registered(), 20);
+    store.assert_consistent().await;
+}
+
+/// A booking to be started with others.
+fn booking(
+    store: &Arc<Store>,
+    user: UserId,
+    event: EventId,
+) -> impl Future<Output = Result<Registration, BookError>> + Send + 'static {
+    let store = store.clone();
+    async move { store.book(user, event).await }
+}
+
+// --- Beside somebody who holds rows: a second instance, or an operator at the SQL prompt
+
+/// A database with instances of the program in front of it, and somebody past them.
+struct Site {
+    instances: Vec<Sql>,
+    clock: Arc<MovableClock>,
+    past: DatabaseConnection,
+    events: Vec<EventId>,
+    users: Vec<UserId>,
+    home: Home,
+}
+
+impl Site {
+    async fn postgres(instances: usize, events: usize, users: usize) -> Self {
+        Self::open(Home::Postgres(PostgresDatabase::migrated().await), instances, events, users).await
+    }
+
+    async fn sqlite(events: usize, users: usize) -> Self {
+        Self::open(Home::sqlite(), 1, events, users).await
+    }
+
+    /// Events of a thousand seats.
+    async fn open(home: Home, count: usize, events: usize, users: usize) -> Self {
+        let clock = Arc::new(MovableClock::new());
+        let mut instances = Vec::new();
+        for _ in 0..count {
+            instances.push(home.open(clock.clone()).await);
+        }
+        instances[0].migrate_up().await.unwrap();
+        let past = connect_past(&home.url()).await;
+        let mut site = Self { instances, clock, past, events: Vec::new(), users: Vec::new(), home };
+        for number in 0..users {
+            let new = new_user(&format!("user{number}@example.com"), Role::User, site.clock.now());
+            site.users.push(site.instances[0].add(new).await.unwrap().id);
+        }
+        for _ in 0..events {
+            let draft = EventDraft {
+                title: EventTitle::parse("Concert").unwrap(),
+                description: None,
+                starts_at: StartsAt::new(site.clock.now().plus_secs(3600), site.clock.now()).unwrap(),
+                venue: Venue::parse("Opera").unwrap(),
+                total_seats: SeatCount::new(1000).unwrap(),
+            };
+            let created = site.instances[0].create(Command { by: site.users[0], once: None, what: draft }).await;
+            site.events.push(created.unwrap().outcome.id);
+        }
+        site
+    }
+
+    /// A booking by way of the first instance, to be started with others, and how long it took.
+    fn booking(&self, user: UserId, event: EventId) -> impl Future<Output = Answered> + Send + 'static {
+        let sql = self.instances[0].clone();
+        async move {
+            let asked = Instant::now();
+            let answer = sql.book(Command { by: user, once: None, what: BookSeat { event } }).await;
+            Answered { event, answer: answer.map(|done| done.outcome), after: asked.elapsed() }
+        }
+    }
+
+    /// Everybody's booking of every event, in the events' order.
+    fn all_bookings(&self) -> Vec<impl Future<Output = Answered> + Send + 'static> {
+        self.events.iter().flat_map(|event| self.users.iter().map(|user| self.booking(*user, *event))).collect()
+    }
+
+    async fn registered(&self, event: EventId) -> usize {
+        Events::find(&self.instances[0], event).await.unwrap().unwrap().seats.registered() as usize
+    }
+
+    async fn say(&self, statement: &str) {
+        self.past.execute_unprepared(statement).await.unwrap();
+    }
+
+    /// Holds an event's row from outside, until a `ROLLBACK`.
+    async fn hold(&self, event: EventId) {
+        self.say("BEGIN").await;
+        self.say(&format!("SELECT id FROM events WHERE id = {event} FOR UPDATE")).await;
+    }
+
+    /// Whether a session of this database waits for a lock.
+    async fn somebody_waits(&self) -> bool {
+        let sql = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let other = connect_past(&self.home.url()).await;
+        let waiting = other.query_one_raw(Statement::from_string(other.get_database_backend(), sql)).await.unwrap();
+        other.close().await.unwrap();
+        waiting.is_some()
+    }
+
+    async fn assert_consistent(&self) {
+        assert_eq!(self.instances[0].inconsistencies().await.unwrap(), []);
+    }
+}
+
+/// What became of an order, and when.
+#[derive(Debug)]
+struct Answered {
+    event: EventId,
+    answer: Result<Registration, BookError>,
+    after: Duration,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_one_events_row_is_held_the_others_are_booked_and_it_is_after() {
+    let site = Site::postgres(1, 5, 20).await;
+    let held = site.events[2];
+    site.hold(held).await;
+    let orders = tokio::spawn(all_at_once(site.all_bookings()));
+    for event in site.events.iter().filter(|event| **event != held) {
+        until("the other events' bookings", async || site.registered(*event).await == 20).await;
+    }
+    assert_eq!(site.registered(held).await, 0);
+    site.say("ROLLBACK").await;
+    for answered in orders.await.unwrap() {
+        assert!(answered.answer.is_ok(), "{answered:?}");
+        assert!(answered.event == held || answered.after < Duration::from_secs(1), "{answered:?}");
+    }
+    for event in &site.events {
+        assert_eq!(site.registered(*event).await, 20);
+    }
+    site.assert_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_one_events_row_is_held_for_long_its_orders_are_refused_for_good() {
+    let site = Site::postgres(1, 4, 10).await;
+    let held = site.events[0];
+    site.hold(held).await;
+    for answered in all_at_once(site.all_bookings()).await {
+        if answered.event == held {
+            let refused = matches!(answered.answer, Err(BookError::Store(StoreError::Unavailable(_))));
+            assert!(refused && answered.after < HELD_AT_MOST, "{answered:?}");
+        } else {
+            assert!(answered.answer.is_ok() && answered.after < Duration::from_secs(1), "{answered:?}");
+        }
+    }
+    site.say("ROLLBACK").await;
+    // Behind everything that was in line: whoever was refused is not booked after all.
+    assert!(site.booking(site.users[0], held).await.answer.is_ok());
+    assert_eq!(site.registered(held).await, 1);
+    site.assert_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_somebody_else_writes_to_the_file_orders_wait_and_are_booked_after() {
+    let site = Site::sqlite(3, 20).await;
+    site.say("BEGIN IMMEDIATE").await;
+    let orders = tokio::spawn(all_at_once(site.all_bookings()));
+    for event in &site.events {
+        assert_eq!(site.registered(*event).await, 0, "reading goes on");
+    }
+    assert!(!orders.is_finished());
+    site.say("ROLLBACK").await;
+    for answered in orders.await.unwrap() {
+        assert!(answered.answer.is_ok(), "{answered:?}");
+    }
+    for event in &site.events {
+        assert_eq!(site.registered(*event).await, 20);
+    }
+    site.assert_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_somebody_else_writes_to_the_file_for_long_orders_are_refused_for_good() {
+    let site = Site::sqlite(3, 10).await;
+    site.say("BEGIN IMMEDIATE").await;
+    for answered in all_at_once(site.all_bookings()).await {
+        let refused = matches!(answered.answer, Err(BookError::Store(StoreError::Unavailable(_))));
+        assert!(refused && answered.after < Duration::from_secs(10), "{answered:?}");
+    }
+    site.say("ROLLBACK").await;
+    for event in &site.events {
+        assert!(site.booking(site.users[0], *event).await.answer.is_ok());
+        assert_eq!(site.registered(*event).await, 1);
+    }
+    site.assert_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_instances_that_book_the_same_events_from_both_ends_never_lock_each_other_out() {
+    let site = Site::postgres(2, 12, 40).await;
+    for round in 0..5 {
+        // Everybody books some of the events; the seats of a few are given back and taken again.
+        let mut orders = Vec::new();
+        for (turn, user) in site.users.iter().enumerate() {
+            let mut events = site.events.clone();
+            if turn % 2 == 1 {
+                events.reverse();
+            }
+            orders.extend(events.into_iter().map(|event| (turn % 2, *user, event)));
+        }
+        let answers = all_at_once(orders.iter().map(|&(instance, user, event)| {
+            let sql = site.instances[instance].clone();
+            let key = format!("{round}/{event}");
+            async move {
+                let key = if round % 2 == 0 { None } else { once(&key, 1) };
+                sql.book(Command { by: user, once: key, what: BookSeat { event } }).await
+            }
+        }))
+        .await;
+        for (order, answer) in orders.iter().zip(answers) {
+            let done = answer.unwrap_or_else(|error| panic!("round {round}, {order:?}: {error:?}"));
+            assert!(!done.replayed);
+        }
+        for event in &site.events {
+            assert_eq!(site.registered(*event).await, 40, "round {round}");
+        }
+        let cancelled = all_at_once(orders.iter().rev().map(|&(instance, user, event)| {
+            // Now by way of the other one.
+            let sql = site.instances[1 - instance].clone();
+            let what = domain::ports::CancelSeat { event };
+            async move { sql.cancel(Command { by: user, once: None, what }).await }
+        }))
+        .await;
+        assert!(cancelled.iter().all(Result::is_ok), "round {round}: {cancelled:?}");
+        for event in &site.events {
+            assert_eq!(site.registered(*event).await, 0, "round {round}");
+        }
+    }
+    site.assert_consistent().await;
+}
+
+/// Somebody past the program who does not mind foreign keys, and so is not stopped by the lock on the
+/// event, writes a registration that is on its way as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_registration_that_gets_past_the_lock_concerns_its_own_order_alone() {
+    let site = Site::postgres(1, 2, 20).await;
+    let (event, hasty) = (site.events[0], site.users[7]);
+    site.say("SET session_replication_role = replica").await;
+    site.say("BEGIN").await;
+    site.say(&format!("INSERT INTO registrations (user_id, event_id, status) VALUES ({hasty}, {event}, 'cancelled')"))
+        .await;
+    let orders = tokio::spawn(all_at_once(site.all_bookings()));
+    until("the batch to wait for the row", async || site.somebody_waits().await).await;
+    site.say("COMMIT").await;
+    for answered in orders.await.unwrap() {
+        assert!(answered.answer.is_ok(), "{answered:?}");
+    }
+    for event in &site.events {
+        assert_eq!(site.registered(*event).await, 20);
+    }
+    site.assert_consistent().await;
+}
