@@ -1,10 +1,12 @@
 //! Accounts.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use domain::ports::{AddUserError, Credentials, NewUser, ProfilePatch, StoreError, UpdateUserError, Users};
 use domain::{Command, Committed, EmailAddress, Role, User, UserId};
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult, Statement};
 
 use crate::entity::{Row, stored, user};
 use crate::error::{failed, is_duplicate};
@@ -19,7 +21,12 @@ impl Users for Sql {
     }
 
     async fn role_of(&self, id: UserId) -> Result<Option<Role>, StoreError> {
-        self.read("role_of_user", move |reading| role_of(reading, id)).await
+        Ok(self.roles_of(&[id]).await?.remove(&id))
+    }
+
+    async fn roles_of(&self, ids: &[UserId]) -> Result<HashMap<UserId, Role>, StoreError> {
+        let ids = ids.to_vec();
+        self.read("roles_of_users", move |reading| roles_of(reading, ids)).await
     }
 
     async fn credentials(&self, email: &EmailAddress) -> Result<Option<Credentials>, StoreError> {
@@ -46,16 +53,16 @@ pub(crate) async fn find(db: &impl ConnectionTrait, id: UserId) -> Result<Option
     row.map(User::try_from).transpose()
 }
 
-async fn role_of(Reading { db, .. }: Reading, id: UserId) -> Result<Option<Role>, StoreError> {
-    let id = stored(id.get());
-    let role: Option<String> = user::Entity::find_by_id(id)
-        .select_only()
-        .column(user::Column::Role)
-        .into_tuple()
-        .one(&db)
-        .await
-        .map_err(failed)?;
-    role.map(|role| user::role(&role, Row { table: "users", id })).transpose()
+async fn roles_of(Reading { db, engine }: Reading, ids: Vec<UserId>) -> Result<HashMap<UserId, Role>, StoreError> {
+    let sql = format!("SELECT id, role FROM users WHERE {}", engine.is_one_of("id", 1));
+    let values = [engine.numbers(ids.iter().map(|id| stored(id.get())))];
+    let rows = db.query_all_raw(Statement::from_sql_and_values(engine.backend(), sql, values)).await.map_err(failed)?;
+    let role = |row: &QueryResult| {
+        let (id, role): (i64, String) = row.try_get_many_by_index().map_err(failed)?;
+        let at = Row { table: "users", id };
+        Ok((at.user_id("id", id)?, user::role(&role, at)?))
+    };
+    rows.iter().map(role).collect()
 }
 
 async fn credentials(Reading { db, .. }: Reading, email: EmailAddress) -> Result<Option<Credentials>, StoreError> {

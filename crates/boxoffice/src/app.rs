@@ -13,7 +13,7 @@ use adapter_sql::{Sql, SqlOptions};
 use anyhow::{Context, anyhow, bail};
 use api::{Draining, HttpOptions, Services};
 use application::{Access, Accounts, Catalogue, EnsureAdminError, Profile, SeatBookings, SignUp};
-use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, Tiered};
+use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, SharedUsers, Tiered};
 use chrono::TimeDelta;
 use domain::ports::{Clock, Events, Passwords, Probe, Registrations, Sessions, Tokens, Users};
 use domain::{PersonName, Timestamp, User};
@@ -163,7 +163,7 @@ impl UseCases {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let cores = available_parallelism().map_or(1, usize::from);
-        let users: Arc<dyn Users> = Arc::new(sql.clone());
+        let users: Arc<dyn Users> = Arc::new(SharedUsers::new(Arc::new(sql.clone())));
         let passwords: Arc<dyn Passwords> =
             Arc::new(Bcrypt::new(settings.bcrypt_cost, cores, cores * WAITING_PER_CORE));
         let tokens: Arc<dyn Tokens> =

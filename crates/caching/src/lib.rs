@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `cache` | [`Cache`]: what the decorators share |
 //! | `events`, `registrations` | [`CachedEvents`], [`CachedRegistrations`]: the ports, with a cache before them |
+//! | `users` | [`SharedUsers`]: roles, looked up for all who ask at a time |
 //! | `bodies` | [`Bodies`], the port, and [`Tiered`]: near before far |
 //! | `key`, `snapshot`, `seal` | [`Key`], [`Snapshot`], [`Seal`]: what is kept, under which name, and how it is proved |
 //! | `rounds`, `recent` | sharing a run, remembering a confirmation |
@@ -47,6 +48,7 @@ mod registrations;
 mod rounds;
 mod seal;
 mod snapshot;
+mod users;
 #[cfg(test)]
 mod world;
 
@@ -57,3 +59,4 @@ pub use key::Key;
 pub use registrations::CachedRegistrations;
 pub use seal::Seal;
 pub use snapshot::Snapshot;
+pub use users::SharedUsers;

@@ -1,5 +1,7 @@
 //! Accounts.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use thiserror::Error;
 
@@ -15,6 +17,9 @@ pub trait Users: Send + Sync {
 
     /// What the account may do at present, or `None` if it is gone.
     async fn role_of(&self, id: UserId) -> Result<Option<Role>, StoreError>;
+
+    /// What these accounts may do at present; those that are gone are missing.
+    async fn roles_of(&self, ids: &[UserId]) -> Result<HashMap<UserId, Role>, StoreError>;
 
     /// The user of this address with the hash of their password, or `None` if there is none.
     async fn credentials(&self, email: &EmailAddress) -> Result<Option<Credentials>, StoreError>;
