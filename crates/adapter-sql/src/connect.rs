@@ -194,6 +194,8 @@ fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
             ("lock_timeout", LOCK_WAIT.as_millis().to_string()),
             ("statement_timeout", STATEMENT_WAIT.as_millis().to_string()),
             ("idle_in_transaction_session_timeout", "10000".to_owned()),
+            // Compiling a plan takes longer than any statement here.
+            ("jit", "off".to_owned()),
         ])
         .disable_statement_logging())
 }

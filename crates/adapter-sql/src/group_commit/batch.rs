@@ -40,6 +40,8 @@ pub(super) enum Part {
     Held,
     /// Another order with the same idempotency key goes first.
     Later,
+    /// It has to be looked at by itself.
+    Alone,
 }
 
 /// What is known of a transaction before it is committed, in case the answer is lost.
@@ -53,6 +55,9 @@ pub(super) struct Progress {
     pub(super) seats: OnceLock<Vec<(EventId, bool)>>,
 }
 
+/// Rows are found by an index, even if the table was small when the statement was planned.
+const BY_INDEX: &str = "SET LOCAL enable_seqscan = off";
+
 /// Decides all the orders and commits what was decided.
 pub(super) async fn transact(
     writing: Writing,
@@ -61,6 +66,9 @@ pub(super) async fn transact(
     progress: Arc<Progress>,
 ) -> Result<Vec<Part>, StoreError> {
     let tx = writing.begin().await?;
+    if writing.engine == Engine::Postgres {
+        tx.execute_unprepared(BY_INDEX).await.map_err(failed)?;
+    }
     let decided = Batch { tx: &tx, engine: writing.engine, asks: &asks, locking }.decide(&progress).await;
     match decided {
         Ok(Decided { parts, changed: false }) => {
@@ -206,8 +214,8 @@ impl Batch<'_> {
         for (key, index) in others {
             let Some((_, once)) = self.keyed(*index) else { continue };
             let part = match kept.get(key) {
-                // Nobody claims a key for a user who is gone.
-                None => Part::Decided(Verdict::AuthorGone),
+                // The user is gone, or the key was forgotten just now.
+                None => Part::Alone,
                 Some(kept) => match kept.meet::<registration::Model, _>(once, now) {
                     Ok(idempotency::Met::Outlived) => {
                         idempotency::take_over(self.tx, key.0, once).await?;
@@ -242,9 +250,16 @@ impl Batch<'_> {
         keys: impl Iterator<Item = (UserId, &'a Once)>,
         now: Timestamp,
     ) -> Result<BTreeSet<(UserId, String)>, StoreError> {
-        let rows = keys.map(|(user, once)| {
-            json!({ "user_id": user.get(), "key": once.key.as_str(), "fingerprint": hex(once.fingerprint.as_bytes()) })
-        });
+        let (users, rows): (Vec<_>, Vec<_>) = keys
+            .map(|(user, once)| {
+                let fingerprint = hex(once.fingerprint.as_bytes());
+                (
+                    stored(user.get()),
+                    json!({ "user_id": user.get(), "key": once.key.as_str(), "fingerprint": fingerprint }),
+                )
+            })
+            .unzip();
+        let among = self.among("users.id", 3);
         let table = self.table(&[("user_id", Kind::Number), ("key", Kind::Text), ("fingerprint", Kind::Text)]);
         let (bytes, at) = match self.engine {
             Engine::Postgres => ("decode(given.fingerprint, 'hex')", "CAST($2 AS timestamptz)"),
@@ -253,9 +268,10 @@ impl Batch<'_> {
         let sql = format!(
             "INSERT INTO idempotency_keys (user_id, key, fingerprint, created_at) \
              SELECT given.user_id, given.key, {bytes}, {at} FROM {table} JOIN users ON users.id = given.user_id \
-             WHERE true ORDER BY given.user_id, given.key ON CONFLICT DO NOTHING RETURNING user_id, key"
+             WHERE {among} ORDER BY given.user_id, given.key ON CONFLICT DO NOTHING RETURNING user_id, key"
         );
-        let values = vec![list(rows), instant(now.as_datetime()).into()];
+        let mut values = self.values(list(rows.into_iter()), users.into_iter());
+        values.insert(1, instant(now.as_datetime()).into());
         let statement = Statement::from_sql_and_values(self.engine.backend(), sql, values);
         let free = self.tx.query_all_raw(statement).await.map_err(|error| {
             // Somebody holds one of the keys; taken alone, only that order waits for it.
@@ -268,10 +284,11 @@ impl Batch<'_> {
         &self,
         keys: impl Iterator<Item = &'a (UserId, String)>,
     ) -> Result<HashMap<(UserId, String), Kept>, StoreError> {
-        let rows: Vec<_> = keys.map(|(user, key)| json!({ "user_id": user.get(), "key": key })).collect();
-        if rows.is_empty() {
+        let keys: Vec<_> = keys.collect();
+        if keys.is_empty() {
             return Ok(HashMap::new());
         }
+        let among = self.among("kept.user_id", 2);
         let table = self.table(&[("user_id", Kind::Number), ("key", Kind::Text)]);
         let lock = match self.engine {
             Engine::Postgres => "FOR UPDATE OF kept",
@@ -280,9 +297,9 @@ impl Batch<'_> {
         let sql = format!(
             "SELECT kept.user_id, kept.key, kept.fingerprint, kept.outcome, kept.created_at \
              FROM {table} JOIN idempotency_keys kept ON kept.user_id = given.user_id AND kept.key = given.key \
-             ORDER BY kept.user_id, kept.key {lock}"
+             WHERE {among} ORDER BY kept.user_id, kept.key {lock}"
         );
-        let rows = self.query(&sql, vec![list(rows.into_iter())]).await?;
+        let rows = self.query(&sql, self.values(list(keys.iter().map(|key| named(key))), users_of(&keys))).await?;
         rows.iter().map(|row| Ok((key_of(row)?, Kept::from_row(row)?))).collect()
     }
 
@@ -299,12 +316,14 @@ impl Batch<'_> {
             return Ok(());
         }
         let rows = wanted.iter().map(|(user, event)| json!({ "user_id": user.get(), "event_id": event.get() }));
+        let among = self.among("registrations.user_id", 2);
         let table = self.table(&[("user_id", Kind::Number), ("event_id", Kind::Number)]);
         let sql = format!(
             "SELECT registrations.* FROM {table} JOIN registrations \
-             ON registrations.user_id = given.user_id AND registrations.event_id = given.event_id"
+             ON registrations.user_id = given.user_id AND registrations.event_id = given.event_id WHERE {among}"
         );
-        for row in self.query(&sql, vec![list(rows)]).await? {
+        let values = self.values(list(rows), wanted.iter().map(|(user, _)| stored(user.get())));
+        for row in self.query(&sql, values).await? {
             let row = registration::Model::from_query_result(&row, "").map_err(failed)?;
             let registration = domain::Registration::try_from(row.clone())?;
             ledger.add_registration(registration.user_id, registration.event_id, row);
@@ -315,8 +334,8 @@ impl Batch<'_> {
     /// Writes what was decided. Answers the ids of new registrations, by user and event.
     async fn write(&self, ledger: &Ledger) -> Result<HashMap<(i64, i64), i64>, StoreError> {
         let ids = self.insert_registrations(ledger).await?;
-        let changed: Vec<_> = ledger.changed_registrations().map(written).collect();
-        if !changed.is_empty() {
+        if ledger.changed_registrations().next().is_some() {
+            let among = self.among("registrations.id", 2);
             let table = self.table(&[
                 ("id", Kind::Number),
                 ("status", Kind::Text),
@@ -325,37 +344,38 @@ impl Batch<'_> {
             ]);
             let sql = format!(
                 "UPDATE registrations SET status = given.status, registration_date = given.at, \
-                 version = given.version FROM {table} WHERE registrations.id = given.id"
+                 version = given.version FROM {table} WHERE registrations.id = given.id AND {among}"
             );
-            self.execute(&sql, vec![list(changed.into_iter())]).await?;
+            let ids = ledger.changed_registrations().map(|row| row.id);
+            let values = self.values(list(ledger.changed_registrations().map(written)), ids);
+            self.execute(&sql, values).await?;
         }
-        let events: Vec<_> = ledger
-            .changed_events()
-            .map(|event| {
+        if ledger.is_changed() {
+            let rows = ledger.changed_events().map(|event| {
                 json!({
                     "id": event.id.get(),
                     "available_seats": event.seats.available(),
                     "version": event.version.get(),
                 })
-            })
-            .collect();
-        if !events.is_empty() {
+            });
             let table =
                 self.table(&[("id", Kind::Number), ("available_seats", Kind::Number), ("version", Kind::Number)]);
+            let among = self.among("events.id", 2);
             let sql = format!(
                 "UPDATE events SET available_seats = given.available_seats, version = given.version \
-                 FROM {table} WHERE events.id = given.id"
+                 FROM {table} WHERE events.id = given.id AND {among}"
             );
-            self.execute(&sql, vec![list(events.into_iter())]).await?;
+            let values = self.values(list(rows), ledger.changed_events().map(|event| stored(event.id.get())));
+            self.execute(&sql, values).await?;
         }
         Ok(ids)
     }
 
     async fn insert_registrations(&self, ledger: &Ledger) -> Result<HashMap<(i64, i64), i64>, StoreError> {
-        let new: Vec<_> = ledger.new_registrations().map(written).collect();
-        if new.is_empty() {
+        if ledger.new_registrations().next().is_none() {
             return Ok(HashMap::new());
         }
+        let among = self.among("users.id", 2);
         let table = self.table(&[
             ("user_id", Kind::Number),
             ("event_id", Kind::Number),
@@ -368,9 +388,11 @@ impl Batch<'_> {
             "INSERT INTO registrations (user_id, event_id, status, registration_date, created_at, version) \
              SELECT given.user_id, given.event_id, given.status, given.at, given.created_at, given.version \
              FROM {table} JOIN users ON users.id = given.user_id \
-             WHERE true ON CONFLICT (user_id, event_id) DO NOTHING RETURNING id, user_id, event_id"
+             WHERE {among} ON CONFLICT (user_id, event_id) DO NOTHING RETURNING id, user_id, event_id"
         );
-        let rows = self.query(&sql, vec![list(new.into_iter())]).await?;
+        let users = ledger.new_registrations().map(|row| row.user_id);
+        let values = self.values(list(ledger.new_registrations().map(written)), users);
+        let rows = self.query(&sql, values).await?;
         rows.iter().map(|row| Ok(((column(row, "user_id")?, column(row, "event_id")?), column(row, "id")?))).collect()
     }
 
@@ -381,31 +403,50 @@ impl Batch<'_> {
         }
         let mut refused: HashMap<usize, &(UserId, String)> =
             claimed.by_order.iter().map(|(index, key)| (*index, key)).collect();
-        let mut kept = Vec::new();
+        let (mut kept, mut users) = (Vec::new(), Vec::new());
         for (index, row) in rows {
             if let Some((user, key)) = refused.remove(index) {
                 let outcome = serde_json::to_string(row).map_err(StoreError::fault)?;
                 kept.push(json!({ "user_id": user.get(), "key": key, "outcome": outcome }));
+                users.push(stored(user.get()));
             }
         }
+        let among = self.among("idempotency_keys.user_id", 2);
         if !kept.is_empty() {
             let table = self.table(&[("user_id", Kind::Number), ("key", Kind::Text), ("outcome", Kind::Text)]);
             let sql = format!(
                 "UPDATE idempotency_keys SET outcome = given.outcome FROM {table} \
-                 WHERE idempotency_keys.user_id = given.user_id AND idempotency_keys.key = given.key"
+                 WHERE idempotency_keys.user_id = given.user_id AND idempotency_keys.key = given.key AND {among}"
             );
-            self.execute(&sql, vec![list(kept.into_iter())]).await?;
+            self.execute(&sql, self.values(list(kept.into_iter()), users.into_iter())).await?;
         }
         if !refused.is_empty() {
-            let freed = refused.values().map(|(user, key)| json!({ "user_id": user.get(), "key": key }));
+            let freed: Vec<_> = refused.into_values().collect();
             let table = self.table(&[("user_id", Kind::Number), ("key", Kind::Text)]);
             let sql = format!(
-                "DELETE FROM idempotency_keys WHERE outcome IS NULL AND EXISTS (SELECT 1 FROM {table} \
+                "DELETE FROM idempotency_keys WHERE outcome IS NULL AND {among} AND EXISTS (SELECT 1 FROM {table} \
                  WHERE given.user_id = idempotency_keys.user_id AND given.key = idempotency_keys.key)"
             );
-            self.execute(&sql, vec![list(freed)]).await?;
+            self.execute(&sql, self.values(list(freed.iter().map(|key| named(key))), users_of(&freed))).await?;
         }
         Ok(())
+    }
+
+    /// A condition that every row of `given` fulfils already, and that leads to the column's index. Its
+    /// value is the last of [`Batch::values`]. `SQLite` looks each given row up by itself.
+    fn among(&self, column: &str, place: usize) -> String {
+        match self.engine {
+            Engine::Postgres => self.engine.is_one_of(column, place),
+            Engine::Sqlite => "true".to_owned(),
+        }
+    }
+
+    /// The rows of `given`, and what [`Batch::among`] compares with.
+    fn values(&self, rows: Value, among: impl Iterator<Item = i64>) -> Vec<Value> {
+        match self.engine {
+            Engine::Postgres => vec![rows, self.engine.numbers(among)],
+            Engine::Sqlite => vec![rows],
+        }
     }
 
     fn table(&self, columns: &[(&str, Kind)]) -> String {
@@ -441,6 +482,14 @@ fn written(row: &registration::Model) -> Json {
         "created_at": instant(row.created_at),
         "version": row.version,
     })
+}
+
+fn named((user, key): &(UserId, String)) -> Json {
+    json!({ "user_id": user.get(), "key": key })
+}
+
+fn users_of(keys: &[&(UserId, String)]) -> impl Iterator<Item = i64> {
+    keys.iter().map(|(user, _)| stored(user.get()))
 }
 
 fn hex(bytes: &[u8]) -> String {

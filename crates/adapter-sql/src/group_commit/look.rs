@@ -47,9 +47,9 @@ type Seen = (usize, Option<Event>, Option<RegistrationStatus>);
 async fn look(Reading { db, engine }: Reading, candidates: Vec<serde_json::Value>) -> Result<Vec<Seen>, StoreError> {
     let given = bound::table(engine, &[("place", Kind::Number), ("user_id", Kind::Number), ("event_id", Kind::Number)]);
     let sql = format!(
-        "SELECT events.*, given.place AS place, registrations.status AS held FROM {given} \
-         JOIN events ON events.id = given.event_id LEFT JOIN registrations \
-         ON registrations.user_id = given.user_id AND registrations.event_id = given.event_id"
+        "SELECT events.*, given.place AS place, (SELECT status FROM registrations \
+         WHERE registrations.user_id = given.user_id AND registrations.event_id = given.event_id) AS held \
+         FROM {given} JOIN events ON events.id = given.event_id"
     );
     let statement = Statement::from_sql_and_values(engine.backend(), sql, [list(candidates.into_iter())]);
     let rows = db.query_all_raw(statement).await.map_err(failed)?;

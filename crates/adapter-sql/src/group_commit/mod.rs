@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 use domain::event::{BookingRefused, CancellationRefused};
 use domain::ports::{BookError, CancelError, Cause, StoreError};
 use domain::{Committed, EventId, KeyConflict, Once, Registration, UserId};
-use metrics::{gauge, histogram};
+use metrics::{counter, gauge, histogram};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::tx::Engine;
@@ -341,6 +341,10 @@ impl Sql {
                 match part {
                     Part::Decided(verdict) => order.tell(verdict),
                     Part::Later => later.push(order),
+                    Part::Alone => {
+                        let verdict = bookings::alone(self, &order.ask).await;
+                        order.tell(verdict);
+                    }
                     Part::Held => match held.iter_mut().find(|(event, _)| *event == order.ask.event) {
                         Some((_, orders)) => orders.push(order),
                         None => held.push((order.ask.event, vec![order])),
@@ -385,6 +389,13 @@ impl Sql {
         if let Some(seats) = progress.seats.get() {
             self.0.desk.note_seats(seats);
         }
+        let outcome = match &done {
+            Ok(_) => "committed",
+            Err(StoreError::Fault(_)) => "one_by_one",
+            Err(StoreError::Unavailable(_)) => "unavailable",
+            Err(StoreError::OutcomeUnknown(_)) => "unknown",
+        };
+        counter!("booking_batches_total", "outcome" => outcome).increment(1);
         match done {
             Ok(parts) => parts,
             Err(StoreError::Fault(cause)) => {
