@@ -1,23 +1,53 @@
 //! What is counted, by the names that dashboards know.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use actix_web::http::Method;
-use metrics::{counter, histogram};
+use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::problem::Problem;
 
 /// One answered request.
 pub(crate) fn request(method: &Method, route: &str, status: u16, elapsed: Duration) {
     // A client can invent methods; a metric's label cannot have as many values as it likes.
-    let method = match method.as_str() {
-        known @ ("GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "OPTIONS" | "PATCH") => known.to_owned(),
-        _ => "other".to_owned(),
-    };
-    let route = route.to_owned();
-    counter!("http_requests_total", "method" => method.clone(), "route" => route.clone(), "status" => status.to_string())
-        .increment(1);
-    histogram!("http_request_duration_seconds", "method" => method, "route" => route).record(elapsed.as_secs_f64());
+    let method = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]
+        .into_iter()
+        .find(|known| *known == method.as_str())
+        .unwrap_or("other");
+    HANDLES.with_borrow_mut(|handles| {
+        let of_route = match handles.get_mut(route) {
+            Some(of_route) => of_route,
+            None => handles.entry(route.to_owned()).or_default(),
+        };
+        let handles = of_route.entry((method, status)).or_insert_with(|| Handles::new(method, route, status));
+        handles.requests.increment(1);
+        handles.duration.record(elapsed.as_secs_f64());
+    });
+}
+
+thread_local! {
+    /// What each worker counts with, looked up once for each route and answer.
+    static HANDLES: RefCell<HashMap<String, ByAnswer>> = RefCell::default();
+}
+
+/// The handles of one route, by method and status.
+type ByAnswer = HashMap<(&'static str, u16), Handles>;
+
+struct Handles {
+    requests: Counter,
+    duration: Histogram,
+}
+
+impl Handles {
+    fn new(method: &'static str, route: &str, status: u16) -> Self {
+        let route = route.to_owned();
+        Self {
+            requests: counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string()),
+            duration: histogram!("http_request_duration_seconds", "method" => method, "route" => route),
+        }
+    }
 }
 
 /// One booking or cancellation that was tried.
