@@ -70,14 +70,7 @@ struct EventIdParameter {
 struct OnceHeader {
     /// The client's own name for this request, such as a UUID, quoted or bare. Within 7 days the same
     /// request with the same key is answered the same, and done once.
-    #[param(
-        rename = "Idempotency-Key",
-        nullable = false,
-        min_length = 1,
-        max_length = 255,
-        pattern = r"^[!-~]+$",
-        example = "8e03978e-40d5-43dd-bc93-6894a57f9324"
-    )]
+    #[param(rename = "Idempotency-Key", nullable = false, min_length = 1, max_length = 255, pattern = r"^[!-~]+$")]
     idempotency_key: Option<String>,
 }
 
