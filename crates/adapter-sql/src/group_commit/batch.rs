@@ -16,7 +16,7 @@ use serde_json::{Value as Json, json};
 use super::bound::{self, Kind, instant, list};
 use super::ledger::Ledger;
 use super::{Ask, Verdict};
-use crate::entity::{event, registration, stored};
+use crate::entity::{Row, event, registration, stored};
 use crate::error::{failed, is_lock_timeout};
 use crate::idempotency::{self, Kept};
 use crate::tx::{Engine, Tx};
@@ -160,7 +160,7 @@ impl Batch<'_> {
                 let _ = progress.transaction.set(column(&row, "transaction")?);
             }
             let row = event::Model::from_query_result(&row, "").map_err(failed)?;
-            let Some(id) = u64::try_from(row.id).ok().and_then(EventId::new) else { continue };
+            let id = Row { table: "events", id: row.id }.event_id("id", row.id)?;
             found.insert(id);
             if row.deleted_at.is_none() {
                 ledger.add_event(id, Event::try_from(row));
@@ -174,7 +174,10 @@ impl Batch<'_> {
         let mut held = HashSet::new();
         for row in self.query(&sql, vec![numbers()]).await? {
             let id: i64 = column(&row, "id")?;
-            held.extend(u64::try_from(id).ok().and_then(EventId::new).filter(|id| !found.contains(id)));
+            let id = Row { table: "events", id }.event_id("id", id)?;
+            if !found.contains(&id) {
+                held.insert(id);
+            }
         }
         Ok(held)
     }
@@ -502,8 +505,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn key_of(row: &QueryResult) -> Result<(UserId, String), StoreError> {
     let user: i64 = column(row, "user_id")?;
-    let user = u64::try_from(user).ok().and_then(UserId::new).ok_or_else(|| StoreError::fault("a key of nobody"))?;
-    Ok((user, column(row, "key")?))
+    Ok((Row { table: "users", id: user }.user_id("id", user)?, column(row, "key")?))
 }
 
 fn column<T: TryGetable>(row: &QueryResult, name: &str) -> Result<T, StoreError> {

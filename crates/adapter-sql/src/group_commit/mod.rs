@@ -147,6 +147,15 @@ struct State {
     sold_out: HashSet<EventId>,
 }
 
+impl State {
+    /// Whether one more lane has something to serve; if so, it is counted.
+    fn opens_lane(&mut self, most: usize) -> bool {
+        let opens = self.lanes < most && self.queue.has_ready();
+        self.lanes += usize::from(opens);
+        opens
+    }
+}
+
 impl Desk {
     /// A desk in front of this many connections.
     pub(crate) fn new(pool_size: u32) -> Self {
@@ -206,14 +215,17 @@ impl Sql {
                 }
             }
             state.queue.push(order.ask.event, order);
-            let starts = state.lanes < self.lanes() && state.queue.has_ready();
-            state.lanes += usize::from(starts);
-            starts
+            state.opens_lane(self.lanes())
         };
         if starts {
-            self.0.runtime.spawn(Lane { sql: self.clone(), serving: Vec::new(), left: false }.serve());
+            self.open_lane();
         }
         true
+    }
+
+    /// Serves lines on a lane that [`State::opens_lane`] counted.
+    fn open_lane(&self) {
+        self.0.runtime.spawn(Lane { sql: self.clone(), serving: Vec::new(), left: false }.serve());
     }
 
     /// `SQLite` has one writer. On Postgres, a second lane serves other events while the first commits.
@@ -316,13 +328,10 @@ impl Drop for Aside {
         let starts = {
             let mut state = self.sql.0.desk.state();
             state.queue.done(self.event);
-            let starts = state.lanes < self.sql.lanes() && state.queue.has_ready();
-            state.lanes += usize::from(starts);
-            starts
+            state.opens_lane(self.sql.lanes())
         };
         if starts {
-            let lane = Lane { sql: self.sql.clone(), serving: Vec::new(), left: false };
-            self.sql.0.runtime.spawn(lane.serve());
+            self.sql.open_lane();
         }
     }
 }
