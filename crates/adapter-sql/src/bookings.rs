@@ -12,7 +12,7 @@ use crate::group_commit::{Ask, Verb, Verdict};
 use crate::lane::Place;
 use crate::tx::Tx;
 use crate::work::Writing;
-use crate::{Sql, events, idempotency};
+use crate::{Sql, events, idempotency, users};
 
 #[async_trait]
 impl Bookings for Sql {
@@ -60,6 +60,9 @@ async fn book_in(tx: &Tx, command: &Command<BookSeat>) -> Result<Committed<Regis
     let row = events::locked(tx, command.what.event).await?;
     if let Some(replay) = idempotency::claim::<_, registration::Model, _>(tx, command).await? {
         return Ok(replay);
+    }
+    if !users::stands(&**tx, command.by).await? {
+        return Err(BookError::AuthorGone);
     }
     let row = row.filter(|row| row.deleted_at.is_none()).ok_or(BookError::EventNotFound)?;
     let mut event = Event::try_from(row)?;
@@ -114,6 +117,9 @@ async fn cancel_in(tx: &Tx, command: &Command<CancelSeat>) -> Result<Committed<R
     let row = events::locked(tx, command.what.event).await?;
     if let Some(replay) = idempotency::claim::<_, registration::Model, _>(tx, command).await? {
         return Ok(replay);
+    }
+    if !users::stands(&**tx, command.by).await? {
+        return Err(CancelError::AuthorGone);
     }
     let row = row.filter(|row| row.deleted_at.is_none()).ok_or(CancelError::EventNotFound)?;
     let mut event = Event::try_from(row)?;

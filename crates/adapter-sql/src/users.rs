@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use domain::ports::{AddUserError, Credentials, NewUser, ProfilePatch, StoreError, UpdateUserError, Users};
 use domain::{Command, Committed, EmailAddress, Role, User, UserId};
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult, Statement};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryResult, SelectExt, Statement};
 
 use crate::entity::{Row, stored, user};
 use crate::error::{failed, is_duplicate};
@@ -51,6 +51,11 @@ pub(crate) async fn find(db: &impl ConnectionTrait, id: UserId) -> Result<Option
         .await
         .map_err(failed)?;
     row.map(User::try_from).transpose()
+}
+
+/// Whether the account is there.
+pub(crate) async fn stands(db: &impl ConnectionTrait, id: UserId) -> Result<bool, StoreError> {
+    user::Entity::find_by_id(stored(id.get())).exists(db).await.map_err(failed)
 }
 
 async fn roles_of(Reading { db, engine }: Reading, ids: Vec<UserId>) -> Result<HashMap<UserId, Role>, StoreError> {

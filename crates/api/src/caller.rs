@@ -6,7 +6,7 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
-use application::{Access, AccessError, Admin, SignedIn};
+use application::{Access, AccessError, Admin, Bearer, SignedIn};
 use domain::UserId;
 
 use crate::problem::{Code, Problem};
@@ -27,6 +27,13 @@ pub(crate) trait Proof: Sized + 'static {
     /// Makes the proof. Without a token it is `None`.
     fn prove(access: &Access, token: Option<&str>)
     -> impl Future<Output = Result<(Self, Option<UserId>), AccessError>>;
+}
+
+impl Proof for Bearer {
+    async fn prove(access: &Access, token: Option<&str>) -> Result<(Self, Option<UserId>), AccessError> {
+        let proof = access.bearer(token.ok_or(AccessError::Unauthenticated)?)?;
+        Ok((proof, Some(proof.user())))
+    }
 }
 
 impl Proof for SignedIn {

@@ -19,6 +19,26 @@ impl SignedIn {
     }
 }
 
+/// Proof that a request bears a genuine token. Whether its user's account stands is not known yet: for
+/// what is done in a transaction that looks at the account itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bearer {
+    user: UserId,
+}
+
+impl Bearer {
+    /// Whose request it is.
+    pub fn user(self) -> UserId {
+        self.user
+    }
+}
+
+impl From<SignedIn> for Bearer {
+    fn from(SignedIn { user }: SignedIn) -> Self {
+        Self { user }
+    }
+}
+
 /// Proof that a request comes from a user who is an admin at present, whatever their token says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Admin {
@@ -45,24 +65,34 @@ impl Access {
         Self { users, tokens, clock }
     }
 
+    /// The bearer of this token, without a look at the store.
+    pub fn bearer(&self, token: &str) -> Result<Bearer, AccessError> {
+        let claims = self.tokens.verify(token, self.clock.now()).map_err(|_| AccessError::Unauthenticated)?;
+        Ok(Bearer { user: claims.user })
+    }
+
     /// The user of this token.
     pub async fn signed_in(&self, token: &str) -> Result<SignedIn, AccessError> {
-        let (user, _) = self.holder(token).await?;
+        self.stands(self.bearer(token)?).await
+    }
+
+    /// The bearer of a token, if their account stands.
+    pub async fn stands(&self, Bearer { user }: Bearer) -> Result<SignedIn, AccessError> {
+        self.role_of(user).await?;
         Ok(SignedIn { user })
     }
 
     /// The admin of this token. The role is the account's present one.
     pub async fn admin(&self, token: &str) -> Result<Admin, AccessError> {
-        match self.holder(token).await? {
-            (user, Role::Admin) => Ok(Admin { user }),
-            (_, Role::User) => Err(AccessError::Forbidden),
+        let Bearer { user } = self.bearer(token)?;
+        match self.role_of(user).await? {
+            Role::Admin => Ok(Admin { user }),
+            Role::User => Err(AccessError::Forbidden),
         }
     }
 
-    async fn holder(&self, token: &str) -> Result<(UserId, Role), AccessError> {
-        let claims = self.tokens.verify(token, self.clock.now()).map_err(|_| AccessError::Unauthenticated)?;
-        let role = self.users.role_of(claims.user).await?.ok_or(AccessError::Unauthenticated)?;
-        Ok((claims.user, role))
+    async fn role_of(&self, user: UserId) -> Result<Role, AccessError> {
+        self.users.role_of(user).await?.ok_or(AccessError::Unauthenticated)
     }
 }
 
@@ -141,5 +171,17 @@ mod tests {
         clock.expect_now().return_const(Timestamp::parse("2030-01-01T00:00:00Z").unwrap());
         let access = Access::new(Arc::new(MockUsers::new()), Arc::new(tokens), Arc::new(clock));
         assert!(matches!(access.signed_in("t").await, Err(AccessError::Unauthenticated)));
+        assert!(matches!(access.bearer("t"), Err(AccessError::Unauthenticated)));
+    }
+
+    #[tokio::test]
+    async fn a_bearer_is_known_without_a_look_at_the_store() {
+        let mut tokens = MockTokens::new();
+        let claims = Claims { user: UserId::new(7).unwrap(), email: None, role: None };
+        tokens.expect_verify().return_once(|_, _| Ok(claims));
+        let mut clock = MockClock::new();
+        clock.expect_now().return_const(Timestamp::parse("2030-01-01T00:00:00Z").unwrap());
+        let access = Access::new(Arc::new(MockUsers::new()), Arc::new(tokens), Arc::new(clock));
+        assert_eq!(access.bearer("t").unwrap().user().get(), 7);
     }
 }

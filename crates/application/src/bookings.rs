@@ -8,7 +8,7 @@ use domain::ports::{
 use domain::{Attendance, Booking, Command, Committed, EventId, Once, Page, PageRequest, Registration};
 use thiserror::Error;
 
-use crate::{Admin, SignedIn};
+use crate::{Admin, Bearer, SignedIn};
 
 /// Seats and their holders.
 pub struct SeatBookings {
@@ -25,7 +25,7 @@ impl SeatBookings {
     /// Books a seat for whoever asks.
     pub async fn book(
         &self,
-        user: SignedIn,
+        user: Bearer,
         once: Option<Once>,
         event: EventId,
     ) -> Result<Committed<Registration>, BookError> {
@@ -35,7 +35,7 @@ impl SeatBookings {
     /// Gives back the seat of whoever asks.
     pub async fn cancel(
         &self,
-        user: SignedIn,
+        user: Bearer,
         once: Option<Once>,
         event: EventId,
     ) -> Result<Committed<Registration>, CancelError> {
@@ -97,7 +97,8 @@ mod tests {
             .times(1)
             .returning(|_| Err(BookingRefused::SoldOut.into()));
         let seats = SeatBookings::new(Arc::new(bookings), Arc::new(MockRegistrations::new()));
-        let refused = seats.book(proof::signed_in(UserId::new(7).unwrap()), None, EventId::new(3).unwrap()).await;
+        let refused =
+            seats.book(proof::signed_in(UserId::new(7).unwrap()).into(), None, EventId::new(3).unwrap()).await;
         assert!(matches!(refused, Err(BookError::Refused(BookingRefused::SoldOut))));
     }
 

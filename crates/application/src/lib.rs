@@ -8,8 +8,8 @@
 //! | [`bookings`] | signed in, admins | book, cancel, list |
 //! | [`profile`] | signed in | show and change oneself |
 //!
-//! A use case that needs somebody asks for their proof ([`SignedIn`], [`Admin`]) in its signature;
-//! only [`Access`] makes one, so no route can forget to check. This room holds no IO, no protocol
+//! A use case that needs somebody asks for their proof ([`Bearer`], [`SignedIn`], [`Admin`]) in its
+//! signature; only [`Access`] makes one, so no route can forget to check. This room holds no IO, no protocol
 //! and no rule about seats: those are the domain's.
 
 pub mod access;
@@ -18,7 +18,7 @@ pub mod bookings;
 pub mod catalogue;
 pub mod profile;
 
-pub use access::{Access, AccessError, Admin, SignedIn};
+pub use access::{Access, AccessError, Admin, Bearer, SignedIn};
 pub use accounts::{Accounts, EnsureAdminError, LogInError, RefreshError, SessionGrant, SignUp, SignUpError};
 pub use bookings::{AttendeesError, SeatBookings};
 pub use catalogue::Catalogue;

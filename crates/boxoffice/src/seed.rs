@@ -176,7 +176,7 @@ impl Guest {
         if self.known.contains(&event) {
             return Ok(false);
         }
-        match use_cases.bookings.book(self.proof, None, event).await {
+        match use_cases.bookings.book(self.proof.into(), None, event).await {
             Ok(_) => Ok(true),
             // Somebody else was there first, the show is over, or an admin took it off.
             Err(

@@ -11,9 +11,8 @@ use std::sync::{Arc, OnceLock};
 use domain::ports::StoreError;
 use domain::{Committed, Event, EventId, KeyConflict, Once, Timestamp, UserId};
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement, TryGetable, Value};
-use serde_json::{Value as Json, json};
 
-use super::bound::{self, Kind, instant, list};
+use super::bound::Given;
 use super::ledger::Ledger;
 use super::{Ask, Verdict};
 use crate::entity::{Row, event, registration, stored};
@@ -55,8 +54,10 @@ pub(super) struct Progress {
     pub(super) seats: OnceLock<Vec<(EventId, bool)>>,
 }
 
-/// Rows are found by an index, even if the table was small when the statement was planned.
-const BY_INDEX: &str = "SET LOCAL enable_seqscan = off";
+/// Rows are found by an index, one after the other, even if the table was small when the statement was
+/// planned.
+const BY_INDEX: &str =
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
 
 /// Decides all the orders and commits what was decided.
 pub(super) async fn transact(
@@ -106,7 +107,7 @@ impl Batch<'_> {
         let held = self.lock_events(&mut ledger, progress).await?;
         let mut standings = self.standings(&held);
         let claimed = self.claim_keys(&mut standings).await?;
-        self.load_registrations(&mut ledger, &standings).await?;
+        self.load_authors(&mut ledger, &mut standings).await?;
 
         let now = self.tx.now();
         let mut rows = Vec::new();
@@ -126,10 +127,9 @@ impl Batch<'_> {
         let ids = self.write(&ledger).await?;
         for (index, row) in &mut rows {
             if row.id == 0 {
-                // Not written: somebody else wrote it past the event's lock, or the user is gone.
                 row.id = *ids
                     .get(&(row.user_id, row.event_id))
-                    .ok_or_else(|| StoreError::fault("a registration was in the way"))?;
+                    .ok_or_else(|| StoreError::fault("a registration was not written"))?;
             }
             parts[*index] =
                 Part::Decided(Verdict::Done(Committed { outcome: row.clone().try_into()?, replayed: false }));
@@ -253,29 +253,24 @@ impl Batch<'_> {
         keys: impl Iterator<Item = (UserId, &'a Once)>,
         now: Timestamp,
     ) -> Result<BTreeSet<(UserId, String)>, StoreError> {
-        let (users, rows): (Vec<_>, Vec<_>) = keys
-            .map(|(user, once)| {
-                let fingerprint = hex(once.fingerprint.as_bytes());
-                (
-                    stored(user.get()),
-                    json!({ "user_id": user.get(), "key": once.key.as_str(), "fingerprint": fingerprint }),
-                )
-            })
-            .unzip();
-        let among = self.among("users.id", 3);
-        let table = self.table(&[("user_id", Kind::Number), ("key", Kind::Text), ("fingerprint", Kind::Text)]);
-        let (bytes, at) = match self.engine {
-            Engine::Postgres => ("decode(given.fingerprint, 'hex')", "CAST($2 AS timestamptz)"),
-            Engine::Sqlite => ("unhex(given.fingerprint)", "?2"),
+        let keys: Vec<_> = keys.collect();
+        let given = self
+            .given()
+            .numbers("user_id", keys.iter().map(|(user, _)| stored(user.get())))
+            .texts("key", keys.iter().map(|(_, once)| once.key.as_str()))
+            .texts("fingerprint", keys.iter().map(|(_, once)| hex(once.fingerprint.as_bytes())))
+            .instants("at", keys.iter().map(|_| now.as_datetime()));
+        let bytes = match self.engine {
+            Engine::Postgres => "decode(given.fingerprint, 'hex')",
+            Engine::Sqlite => "unhex(given.fingerprint)",
         };
         let sql = format!(
             "INSERT INTO idempotency_keys (user_id, key, fingerprint, created_at) \
-             SELECT given.user_id, given.key, {bytes}, {at} FROM {table} JOIN users ON users.id = given.user_id \
-             WHERE {among} ORDER BY given.user_id, given.key ON CONFLICT DO NOTHING RETURNING user_id, key"
+             SELECT given.user_id, given.key, {bytes}, given.at FROM {} JOIN users ON users.id = given.user_id \
+             WHERE true ORDER BY given.user_id, given.key ON CONFLICT DO NOTHING RETURNING user_id, key",
+            given.table()
         );
-        let mut values = self.values(list(rows.into_iter()), users.into_iter());
-        values.insert(1, instant(now.as_datetime()).into());
-        let statement = Statement::from_sql_and_values(self.engine.backend(), sql, values);
+        let statement = Statement::from_sql_and_values(self.engine.backend(), sql, given.values());
         let free = self.tx.query_all_raw(statement).await.map_err(|error| {
             // Somebody holds one of the keys; taken alone, only that order waits for it.
             if is_lock_timeout(&error) { StoreError::fault(error) } else { failed(error) }
@@ -291,45 +286,58 @@ impl Batch<'_> {
         if keys.is_empty() {
             return Ok(HashMap::new());
         }
-        let among = self.among("kept.user_id", 2);
-        let table = self.table(&[("user_id", Kind::Number), ("key", Kind::Text)]);
+        let given = self.keys(keys.iter().copied());
         let lock = match self.engine {
             Engine::Postgres => "FOR UPDATE OF kept",
             Engine::Sqlite => "",
         };
         let sql = format!(
             "SELECT kept.user_id, kept.key, kept.fingerprint, kept.outcome, kept.created_at \
-             FROM {table} JOIN idempotency_keys kept ON kept.user_id = given.user_id AND kept.key = given.key \
-             WHERE {among} ORDER BY kept.user_id, kept.key {lock}"
+             FROM {} JOIN idempotency_keys kept ON kept.user_id = given.user_id AND kept.key = given.key \
+             ORDER BY kept.user_id, kept.key {lock}",
+            given.table()
         );
-        let rows = self.query(&sql, self.values(list(keys.iter().map(|key| named(key))), users_of(&keys))).await?;
+        let rows = self.query(&sql, given.values()).await?;
         rows.iter().map(|row| Ok((key_of(row)?, Kept::from_row(row)?))).collect()
     }
 
-    /// Enters the registrations that open orders are about.
-    async fn load_registrations(&self, ledger: &mut Ledger, standings: &[Standing]) -> Result<(), StoreError> {
+    /// Enters the registrations that open orders are about, and settles the orders of those whose
+    /// account is gone.
+    async fn load_authors(&self, ledger: &mut Ledger, standings: &mut [Standing]) -> Result<(), StoreError> {
         let wanted: BTreeSet<_> = self
             .asks
             .iter()
-            .zip(standings)
+            .zip(&*standings)
             .filter(|(_, standing)| matches!(standing, Standing::Open))
             .map(|(ask, _)| (ask.by, ask.event))
             .collect();
         if wanted.is_empty() {
             return Ok(());
         }
-        let rows = wanted.iter().map(|(user, event)| json!({ "user_id": user.get(), "event_id": event.get() }));
-        let among = self.among("registrations.user_id", 2);
-        let table = self.table(&[("user_id", Kind::Number), ("event_id", Kind::Number)]);
+        let given = self
+            .given()
+            .numbers("user_id", wanted.iter().map(|(user, _)| stored(user.get())))
+            .numbers("event_id", wanted.iter().map(|(_, event)| stored(event.get())));
+        // Through an index of users: that of events (`+ 0` rules it out) would lead to all who are booked.
         let sql = format!(
-            "SELECT registrations.* FROM {table} JOIN registrations \
-             ON registrations.user_id = given.user_id AND registrations.event_id = given.event_id WHERE {among}"
+            "SELECT given.user_id AS author, registrations.* FROM {} JOIN users ON users.id = given.user_id \
+             LEFT JOIN registrations \
+             ON registrations.user_id = given.user_id AND registrations.event_id + 0 = given.event_id",
+            given.table()
         );
-        let values = self.values(list(rows), wanted.iter().map(|(user, _)| stored(user.get())));
-        for row in self.query(&sql, values).await? {
-            let row = registration::Model::from_query_result(&row, "").map_err(failed)?;
-            let registration = domain::Registration::try_from(row.clone())?;
-            ledger.add_registration(registration.user_id, registration.event_id, row);
+        let mut authors = HashSet::new();
+        for row in self.query(&sql, given.values()).await? {
+            authors.insert(column::<i64>(&row, "author")?);
+            if column::<Option<i64>>(&row, "id")?.is_some() {
+                let row = registration::Model::from_query_result(&row, "").map_err(failed)?;
+                let registration = domain::Registration::try_from(row.clone())?;
+                ledger.add_registration(registration.user_id, registration.event_id, row);
+            }
+        }
+        for (ask, standing) in self.asks.iter().zip(standings) {
+            if matches!(standing, Standing::Open) && !authors.contains(&stored(ask.by.get())) {
+                *standing = Standing::Settled(Part::Decided(Verdict::AuthorGone));
+            }
         }
         Ok(())
     }
@@ -337,65 +345,58 @@ impl Batch<'_> {
     /// Writes what was decided. Answers the ids of new registrations, by user and event.
     async fn write(&self, ledger: &Ledger) -> Result<HashMap<(i64, i64), i64>, StoreError> {
         let ids = self.insert_registrations(ledger).await?;
-        if ledger.changed_registrations().next().is_some() {
-            let among = self.among("registrations.id", 2);
-            let table = self.table(&[
-                ("id", Kind::Number),
-                ("status", Kind::Text),
-                ("at", Kind::Instant),
-                ("version", Kind::Number),
-            ]);
+        let changed: Vec<_> = ledger.changed_registrations().collect();
+        if !changed.is_empty() {
+            let given = self
+                .given()
+                .numbers("id", changed.iter().map(|row| row.id))
+                .texts("status", changed.iter().map(|row| row.status.as_str()))
+                .instants("at", changed.iter().map(|row| row.registration_date))
+                .numbers("version", changed.iter().map(|row| row.version));
             let sql = format!(
                 "UPDATE registrations SET status = given.status, registration_date = given.at, \
-                 version = given.version FROM {table} WHERE registrations.id = given.id AND {among}"
+                 version = given.version FROM {} WHERE registrations.id = given.id",
+                given.table()
             );
-            let ids = ledger.changed_registrations().map(|row| row.id);
-            let values = self.values(list(ledger.changed_registrations().map(written)), ids);
-            self.execute(&sql, values).await?;
+            self.execute(&sql, given).await?;
         }
-        if ledger.is_changed() {
-            let rows = ledger.changed_events().map(|event| {
-                json!({
-                    "id": event.id.get(),
-                    "available_seats": event.seats.available(),
-                    "version": event.version.get(),
-                })
-            });
-            let table =
-                self.table(&[("id", Kind::Number), ("available_seats", Kind::Number), ("version", Kind::Number)]);
-            let among = self.among("events.id", 2);
+        let changed: Vec<_> = ledger.changed_events().collect();
+        if !changed.is_empty() {
+            let given = self
+                .given()
+                .numbers("id", changed.iter().map(|event| stored(event.id.get())))
+                .numbers("available_seats", changed.iter().map(|event| event.seats.available().into()))
+                .numbers("version", changed.iter().map(|event| stored(event.version.get())));
             let sql = format!(
                 "UPDATE events SET available_seats = given.available_seats, version = given.version \
-                 FROM {table} WHERE events.id = given.id AND {among}"
+                 FROM {} WHERE events.id = given.id",
+                given.table()
             );
-            let values = self.values(list(rows), ledger.changed_events().map(|event| stored(event.id.get())));
-            self.execute(&sql, values).await?;
+            self.execute(&sql, given).await?;
         }
         Ok(ids)
     }
 
+    /// A row that somebody else wrote past its event's lock makes the whole statement fail.
     async fn insert_registrations(&self, ledger: &Ledger) -> Result<HashMap<(i64, i64), i64>, StoreError> {
-        if ledger.new_registrations().next().is_none() {
+        let new: Vec<_> = ledger.new_registrations().collect();
+        if new.is_empty() {
             return Ok(HashMap::new());
         }
-        let among = self.among("users.id", 2);
-        let table = self.table(&[
-            ("user_id", Kind::Number),
-            ("event_id", Kind::Number),
-            ("status", Kind::Text),
-            ("at", Kind::Instant),
-            ("created_at", Kind::Instant),
-            ("version", Kind::Number),
-        ]);
+        let given = self
+            .given()
+            .numbers("user_id", new.iter().map(|row| row.user_id))
+            .numbers("event_id", new.iter().map(|row| row.event_id))
+            .texts("status", new.iter().map(|row| row.status.as_str()))
+            .instants("at", new.iter().map(|row| row.registration_date))
+            .instants("created_at", new.iter().map(|row| row.created_at))
+            .numbers("version", new.iter().map(|row| row.version));
         let sql = format!(
             "INSERT INTO registrations (user_id, event_id, status, registration_date, created_at, version) \
-             SELECT given.user_id, given.event_id, given.status, given.at, given.created_at, given.version \
-             FROM {table} JOIN users ON users.id = given.user_id \
-             WHERE {among} ON CONFLICT (user_id, event_id) DO NOTHING RETURNING id, user_id, event_id"
+             SELECT user_id, event_id, status, at, created_at, version FROM {} RETURNING id, user_id, event_id",
+            given.table()
         );
-        let users = ledger.new_registrations().map(|row| row.user_id);
-        let values = self.values(list(ledger.new_registrations().map(written)), users);
-        let rows = self.query(&sql, values).await?;
+        let rows = self.query(&sql, given.values()).await?;
         rows.iter().map(|row| Ok(((column(row, "user_id")?, column(row, "event_id")?), column(row, "id")?))).collect()
     }
 
@@ -406,54 +407,43 @@ impl Batch<'_> {
         }
         let mut refused: HashMap<usize, &(UserId, String)> =
             claimed.by_order.iter().map(|(index, key)| (*index, key)).collect();
-        let (mut kept, mut users) = (Vec::new(), Vec::new());
+        let mut kept = Vec::new();
         for (index, row) in rows {
-            if let Some((user, key)) = refused.remove(index) {
-                let outcome = serde_json::to_string(row).map_err(StoreError::fault)?;
-                kept.push(json!({ "user_id": user.get(), "key": key, "outcome": outcome }));
-                users.push(stored(user.get()));
+            if let Some(key) = refused.remove(index) {
+                kept.push((key, serde_json::to_string(row).map_err(StoreError::fault)?));
             }
         }
-        let among = self.among("idempotency_keys.user_id", 2);
         if !kept.is_empty() {
-            let table = self.table(&[("user_id", Kind::Number), ("key", Kind::Text), ("outcome", Kind::Text)]);
+            let (keys, outcomes): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
+            let given = self.keys(keys.iter().copied()).texts("outcome", outcomes.into_iter());
             let sql = format!(
-                "UPDATE idempotency_keys SET outcome = given.outcome FROM {table} \
-                 WHERE idempotency_keys.user_id = given.user_id AND idempotency_keys.key = given.key AND {among}"
+                "UPDATE idempotency_keys SET outcome = given.outcome FROM {} \
+                 WHERE idempotency_keys.user_id = given.user_id AND idempotency_keys.key = given.key",
+                given.table()
             );
-            self.execute(&sql, self.values(list(kept.into_iter()), users.into_iter())).await?;
+            self.execute(&sql, given).await?;
         }
         if !refused.is_empty() {
-            let freed: Vec<_> = refused.into_values().collect();
-            let table = self.table(&[("user_id", Kind::Number), ("key", Kind::Text)]);
+            let given = self.keys(refused.values().copied());
             let sql = format!(
-                "DELETE FROM idempotency_keys WHERE outcome IS NULL AND {among} AND EXISTS (SELECT 1 FROM {table} \
-                 WHERE given.user_id = idempotency_keys.user_id AND given.key = idempotency_keys.key)"
+                "DELETE FROM idempotency_keys WHERE outcome IS NULL \
+                 AND (user_id, key) IN (SELECT given.user_id, given.key FROM {})",
+                given.table()
             );
-            self.execute(&sql, self.values(list(freed.iter().map(|key| named(key))), users_of(&freed))).await?;
+            self.execute(&sql, given).await?;
         }
         Ok(())
     }
 
-    /// A condition that every row of `given` fulfils already, and that leads to the column's index. Its
-    /// value is the last of [`Batch::values`]. `SQLite` looks each given row up by itself.
-    fn among(&self, column: &str, place: usize) -> String {
-        match self.engine {
-            Engine::Postgres => self.engine.is_one_of(column, place),
-            Engine::Sqlite => "true".to_owned(),
-        }
+    fn given(&self) -> Given {
+        Given::new(self.engine)
     }
 
-    /// The rows of `given`, and what [`Batch::among`] compares with.
-    fn values(&self, rows: Value, among: impl Iterator<Item = i64>) -> Vec<Value> {
-        match self.engine {
-            Engine::Postgres => vec![rows, self.engine.numbers(among)],
-            Engine::Sqlite => vec![rows],
-        }
-    }
-
-    fn table(&self, columns: &[(&str, Kind)]) -> String {
-        bound::table(self.engine, columns)
+    /// Keys by their users and names.
+    fn keys<'k>(&self, keys: impl Iterator<Item = &'k (UserId, String)> + Clone) -> Given {
+        self.given()
+            .numbers("user_id", keys.clone().map(|(user, _)| stored(user.get())))
+            .texts("key", keys.map(|(_, key)| key.as_str()))
     }
 
     async fn query(&self, sql: &str, values: Vec<Value>) -> Result<Vec<QueryResult>, StoreError> {
@@ -461,8 +451,8 @@ impl Batch<'_> {
         self.tx.query_all_raw(statement).await.map_err(failed)
     }
 
-    async fn execute(&self, sql: &str, values: Vec<Value>) -> Result<(), StoreError> {
-        let statement = Statement::from_sql_and_values(self.engine.backend(), sql, values);
+    async fn execute(&self, sql: &str, given: Given) -> Result<(), StoreError> {
+        let statement = Statement::from_sql_and_values(self.engine.backend(), sql, given.values());
         self.tx.execute_raw(statement).await.map(drop).map_err(failed)
     }
 }
@@ -473,26 +463,6 @@ struct Claimed {
     by_order: HashMap<usize, (UserId, String)>,
     /// Whether one of them was somebody's who has outlived it.
     taken_over: bool,
-}
-
-fn written(row: &registration::Model) -> Json {
-    json!({
-        "id": row.id,
-        "user_id": row.user_id,
-        "event_id": row.event_id,
-        "status": row.status,
-        "at": instant(row.registration_date),
-        "created_at": instant(row.created_at),
-        "version": row.version,
-    })
-}
-
-fn named((user, key): &(UserId, String)) -> Json {
-    json!({ "user_id": user.get(), "key": key })
-}
-
-fn users_of(keys: &[&(UserId, String)]) -> impl Iterator<Item = i64> {
-    keys.iter().map(|(user, _)| stored(user.get()))
 }
 
 fn hex(bytes: &[u8]) -> String {

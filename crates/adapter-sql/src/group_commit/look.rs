@@ -8,23 +8,28 @@
 use domain::ports::StoreError;
 use domain::{Event, RegistrationStatus};
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement};
-use serde_json::json;
 
-use super::bound::{self, Kind, list};
+use super::bound::Given;
 use super::{Ask, Verb, Verdict};
 use crate::Sql;
-use crate::entity::event;
+use crate::entity::{event, stored};
 use crate::error::failed;
 use crate::work::Reading;
 
 /// What is to be told to each of those who ask, where it is clear already. A command under a key may
-/// have been carried out before, so it is not looked at.
+/// have been carried out before, so it is not looked at; nor is one of somebody whose account is gone.
 pub(super) async fn refusals(sql: &Sql, asks: &[Ask]) -> Result<Vec<Option<Verdict>>, StoreError> {
     let candidates: Vec<_> = asks
         .iter()
         .enumerate()
         .filter(|(_, ask)| ask.verb == Verb::Book && ask.once.is_none())
-        .map(|(index, ask)| json!({ "place": index, "user_id": ask.by.get(), "event_id": ask.event.get() }))
+        .filter_map(|(place, ask)| {
+            Some(Candidate {
+                place: i64::try_from(place).ok()?,
+                user: stored(ask.by.get()),
+                event: stored(ask.event.get()),
+            })
+        })
         .collect();
     let mut refusals = vec![None; asks.len()];
     if candidates.is_empty() {
@@ -42,16 +47,28 @@ pub(super) async fn refusals(sql: &Sql, asks: &[Ask]) -> Result<Vec<Option<Verdi
     Ok(refusals)
 }
 
+/// Somebody who wants a seat, by their place among those who ask.
+struct Candidate {
+    place: i64,
+    user: i64,
+    event: i64,
+}
+
 type Seen = (usize, Option<Event>, Option<RegistrationStatus>);
 
-async fn look(Reading { db, engine }: Reading, candidates: Vec<serde_json::Value>) -> Result<Vec<Seen>, StoreError> {
-    let given = bound::table(engine, &[("place", Kind::Number), ("user_id", Kind::Number), ("event_id", Kind::Number)]);
+async fn look(Reading { db, engine }: Reading, candidates: Vec<Candidate>) -> Result<Vec<Seen>, StoreError> {
+    let given = Given::new(engine)
+        .numbers("place", candidates.iter().map(|candidate| candidate.place))
+        .numbers("user_id", candidates.iter().map(|candidate| candidate.user))
+        .numbers("event_id", candidates.iter().map(|candidate| candidate.event));
     let sql = format!(
         "SELECT events.*, given.place AS place, (SELECT status FROM registrations \
-         WHERE registrations.user_id = given.user_id AND registrations.event_id = given.event_id) AS held \
-         FROM {given} JOIN events ON events.id = given.event_id"
+         WHERE registrations.user_id = given.user_id AND registrations.event_id + 0 = given.event_id) AS held \
+         FROM {} JOIN events ON events.id = given.event_id \
+         WHERE (SELECT true FROM users WHERE users.id = given.user_id)",
+        given.table()
     );
-    let statement = Statement::from_sql_and_values(engine.backend(), sql, [list(candidates.into_iter())]);
+    let statement = Statement::from_sql_and_values(engine.backend(), sql, given.values());
     let rows = db.query_all_raw(statement).await.map_err(failed)?;
     rows.iter().map(seen).collect()
 }

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, delete, get, post};
-use application::{Admin, SignedIn};
+use application::{Admin, Bearer, SignedIn};
 use domain::ports::RegistrationFilter;
 use domain::{PageNumber, PageRequest, PageSize, RegistrationStatus};
 use garde::Validate;
@@ -38,9 +38,9 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     extensions(("x-problems" = json!(["event_started", "already_registered", "sold_out"]))),
 )]
 #[post("/api/events/{id}/register")]
-async fn book(user: Caller<SignedIn>, event: EventPath, body: RequestBody, services: Data<Services>) -> Reply {
-    let event = event.id()?;
-    let booked = services.bookings.book(user.0, body.once()?, event).await;
+async fn book(user: Caller<Bearer>, event: EventPath, body: RequestBody, services: Data<Services>) -> Reply {
+    let (event, once) = told_to(user.0, event.id().and_then(|event| Ok((event, body.once()?))), &services).await?;
+    let booked = services.bookings.book(user.0, once, event).await;
     let booked = metrics::booking("book", booked.map_err(Problem::from))?;
     Ok(reply::committed(StatusCode::CREATED, &booked, |registration| wire::Registration::from(registration)))
 }
@@ -57,11 +57,20 @@ async fn book(user: Caller<SignedIn>, event: EventPath, body: RequestBody, servi
     extensions(("x-problems" = json!(["registration_not_found", "event_started"]))),
 )]
 #[delete("/api/events/{id}/register")]
-async fn cancel(user: Caller<SignedIn>, event: EventPath, body: RequestBody, services: Data<Services>) -> Reply {
-    let event = event.id()?;
-    let cancelled = services.bookings.cancel(user.0, body.once()?, event).await;
+async fn cancel(user: Caller<Bearer>, event: EventPath, body: RequestBody, services: Data<Services>) -> Reply {
+    let (event, once) = told_to(user.0, event.id().and_then(|event| Ok((event, body.once()?))), &services).await?;
+    let cancelled = services.bookings.cancel(user.0, once, event).await;
     let cancelled = metrics::booking("cancel", cancelled.map_err(Problem::from))?;
     Ok(reply::committed(StatusCode::OK, &cancelled, |_| wire::Message::new("The registration was cancelled.")))
+}
+
+/// What is wrong with a request is told to nobody whose account is gone. If nothing is, the transaction
+/// looks.
+async fn told_to<T>(user: Bearer, checked: Result<T, Problem>, services: &Services) -> Result<T, Problem> {
+    if checked.is_err() {
+        services.access.stands(user).await?;
+    }
+    checked
 }
 
 /// List an event's registrations

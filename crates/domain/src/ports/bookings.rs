@@ -11,7 +11,8 @@ use crate::{Command, Committed, EventId, KeyConflict, Registration};
 /// rule decides on what is read under the lock, and the registration, the seat count and the
 /// command's key are committed together or not at all.
 ///
-/// A command once begun is carried out even if its caller stops waiting.
+/// A command once begun is carried out even if its caller stops waiting. That the author's account is
+/// gone is told before anything else.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Bookings: Send + Sync {
