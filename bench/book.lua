@@ -1,5 +1,6 @@
 -- Books seats: each request with the next token, for the next of EVENTS events from FIRST on.
--- Each thread has every THREADS-th line of TOKENS, from SKIP on, so that no token comes twice.
+-- Each thread has every THREADS-th line of TOKENS, from SKIP on, so that no token comes twice. All
+-- requests are written before the first is sent: writing them costs as much as sending them.
 local counter = 0
 
 function setup(thread)
@@ -13,12 +14,14 @@ function init()
   events = tonumber(os.getenv("EVENTS"))
   local skip = tonumber(os.getenv("SKIP"))
   local most = tonumber(os.getenv("MOST"))
-  tokens = {}
+  requests = {}
   local line = 0
   for token in io.lines(os.getenv("TOKENS")) do
     line = line + 1
     if line > skip and line % threads == number then
-      tokens[#tokens + 1] = token
+      local event = first + (#requests * threads + number) % events
+      requests[#requests + 1] =
+        wrk.format("POST", "/api/events/" .. event .. "/register", { Authorization = "Bearer " .. token })
     end
     if line >= skip + most then break end
   end
@@ -27,10 +30,7 @@ end
 
 function request()
   sent = sent + 1
-  local token = tokens[sent]
-  if token == nil then token = tokens[1] end
-  local event = first + (sent * threads + number) % events
-  return wrk.format("POST", "/api/events/" .. event .. "/register", { Authorization = "Bearer " .. token })
+  return requests[sent] or requests[1]
 end
 
 -- One line of figures: requests a second, percentiles in milliseconds, answers that were no success.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use domain::ports::{AccessToken, Cause, Claims, InvalidToken, Tokens};
-use domain::{EmailAddress, RefreshDigest, RefreshSecret, Role, Timestamp, User, UserId};
+use domain::ports::{AccessToken, Cause, InvalidToken, Tokens};
+use domain::{RefreshDigest, RefreshSecret, Timestamp, User, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ const REFRESH_BYTES: usize = 32;
 /// | `iss` | `boxoffice` | required |
 /// | `exp` | seconds since 1970 | required; the token ends at that instant, without leeway |
 /// | `nbf` | never written | if there is one, the token begins at that instant |
-/// | `email`, `role`, `iat` | as at the time of issue | believed by nobody who matters |
+/// | `email`, `role`, `iat` | as at the time of issue | for clients: not read here |
 ///
 /// Every other claim is ignored.
 pub struct Hs256Tokens {
@@ -49,7 +49,7 @@ impl Hs256Tokens {
         hs256::install();
         let accepted = [Some(secret), previous].into_iter().flatten().map(decoding_key).collect::<Result<_, _>>()?;
         let mut validation = Validation::new(Algorithm::HS256);
-        // The claims are checked in `Wire::claims`, against the clock of the caller.
+        // The claims are checked in `Wire::user`, against the clock of the caller.
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
         validation.validate_aud = false;
@@ -78,7 +78,7 @@ impl Tokens for Hs256Tokens {
         Ok(AccessToken { text, ttl_secs: self.ttl_secs })
     }
 
-    fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, InvalidToken> {
+    fn verify(&self, token: &str, now: Timestamp) -> Result<UserId, InvalidToken> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(InvalidToken);
         }
@@ -87,7 +87,7 @@ impl Tokens for Hs256Tokens {
             .find_map(|key| jsonwebtoken::decode::<Wire>(token, key, &self.validation).ok())
             // A header that must be understood (RFC 7515, 4.1.11) is one we do not understand.
             .filter(|signed| signed.header.crit.is_none())
-            .and_then(|signed| signed.claims.claims(now))
+            .and_then(|signed| signed.claims.user(now))
             .ok_or(InvalidToken)
     }
 
@@ -138,27 +138,21 @@ struct Wire {
     #[serde(rename = "userId")]
     user_id: u64,
     sub: Option<String>,
-    email: Option<String>,
-    role: Option<String>,
     iss: String,
     exp: f64,
     nbf: Option<f64>,
 }
 
 impl Wire {
-    /// The claims, if they hold at `now`.
-    fn claims(self, now: Timestamp) -> Option<Claims> {
+    /// The user, if the claims hold at `now`.
+    fn user(self, now: Timestamp) -> Option<UserId> {
         let user = UserId::new(self.user_id)?;
         let now = Duration::from_micros(u64::try_from(now.as_datetime().timestamp_micros()).ok()?);
         let valid = self.iss == ISSUER
             && self.sub.is_none_or(|sub| sub == user.to_string())
             && now < numeric_date(self.exp)?
             && self.nbf.map_or(Some(true), |nbf| Some(numeric_date(nbf)? <= now))?;
-        valid.then(|| Claims {
-            user,
-            email: self.email.and_then(|email| EmailAddress::parse(&email).ok()),
-            role: self.role.and_then(|role| Role::from_name(&role)),
-        })
+        valid.then_some(user)
     }
 }
 
@@ -192,8 +186,8 @@ mod tests {
         User {
             id: UserId::new(17).unwrap(),
             name: domain::PersonName::parse("Ada").unwrap(),
-            email: EmailAddress::parse("ada@example.com").unwrap(),
-            role: Role::Admin,
+            email: domain::EmailAddress::parse("ada@example.com").unwrap(),
+            role: domain::Role::Admin,
             created_at: now(),
         }
     }
@@ -209,15 +203,14 @@ mod tests {
     }
 
     fn verdict(payload: &str) -> Result<u64, InvalidToken> {
-        tokens().verify(&signed(HS256, payload, SECRET), now()).map(|claims| claims.user.get())
+        tokens().verify(&signed(HS256, payload, SECRET), now()).map(UserId::get)
     }
 
     #[test]
     fn a_token_says_who_it_was_issued_to() {
         let token = tokens().issue(&ada(), now()).unwrap();
         assert_eq!(token.ttl_secs, 3600);
-        let claims = tokens().verify(&token.text, now()).unwrap();
-        assert_eq!(claims, Claims { user: ada().id, email: Some(ada().email), role: Some(Role::Admin) });
+        assert_eq!(tokens().verify(&token.text, now()), Ok(ada().id));
     }
 
     #[test]
@@ -297,8 +290,7 @@ mod tests {
             r#"{"userId":17,"iss":"boxoffice","exp":2000000000.5,"role":"owner","email":"nowhere","aud":["x"],"é":{}}"#,
             SECRET,
         );
-        let claims = tokens().verify(&token, now()).unwrap();
-        assert_eq!(claims, Claims { user: ada().id, email: None, role: None });
+        assert_eq!(tokens().verify(&token, now()), Ok(ada().id));
     }
 
     #[test]

@@ -67,8 +67,8 @@ impl Access {
 
     /// The bearer of this token, without a look at the store.
     pub fn bearer(&self, token: &str) -> Result<Bearer, AccessError> {
-        let claims = self.tokens.verify(token, self.clock.now()).map_err(|_| AccessError::Unauthenticated)?;
-        Ok(Bearer { user: claims.user })
+        let user = self.tokens.verify(token, self.clock.now()).map_err(|_| AccessError::Unauthenticated)?;
+        Ok(Bearer { user })
     }
 
     /// The user of this token.
@@ -128,21 +128,14 @@ pub(crate) mod proof {
 
 #[cfg(test)]
 mod tests {
-    use domain::ports::{Claims, InvalidToken, MockClock, MockTokens, MockUsers};
+    use domain::ports::{InvalidToken, MockClock, MockTokens, MockUsers};
     use domain::{Role, Timestamp, UserId};
 
     use super::*;
 
     fn access(token: Result<u64, InvalidToken>, role: Option<Role>) -> Access {
         let mut tokens = MockTokens::new();
-        tokens.expect_verify().returning(move |_, _| {
-            token.map(|user| Claims {
-                user: UserId::new(user).unwrap(),
-                email: None,
-                // What the token says of the role is never believed.
-                role: Some(Role::Admin),
-            })
-        });
+        tokens.expect_verify().returning(move |_, _| token.map(|user| UserId::new(user).unwrap()));
         let mut users = MockUsers::new();
         users.expect_role_of().returning(move |_| Ok(role));
         let mut clock = MockClock::new();
@@ -177,8 +170,7 @@ mod tests {
     #[tokio::test]
     async fn a_bearer_is_known_without_a_look_at_the_store() {
         let mut tokens = MockTokens::new();
-        let claims = Claims { user: UserId::new(7).unwrap(), email: None, role: None };
-        tokens.expect_verify().return_once(|_, _| Ok(claims));
+        tokens.expect_verify().return_once(|_, _| Ok(UserId::new(7).unwrap()));
         let mut clock = MockClock::new();
         clock.expect_now().return_const(Timestamp::parse("2030-01-01T00:00:00Z").unwrap());
         let access = Access::new(Arc::new(MockUsers::new()), Arc::new(tokens), Arc::new(clock));

@@ -27,7 +27,7 @@ pub use probe::Probe;
 pub use registrations::{RegistrationFilter, Registrations};
 pub use sessions::{RotateError, Sessions};
 pub use store::{Cause, StoreError};
-pub use tokens::{AccessToken, Claims, InvalidToken, Tokens};
+pub use tokens::{AccessToken, InvalidToken, Tokens};
 pub use users::{AddUserError, Credentials, NewUser, ProfilePatch, UpdateUserError, Users};
 pub use versions::{EventStamp, VersionAnswer, VersionQuestion, Versions};
 

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::Cause;
-use crate::{EmailAddress, RefreshDigest, RefreshSecret, Role, Timestamp, User, UserId};
+use crate::{RefreshDigest, RefreshSecret, Timestamp, User, UserId};
 
 /// Mints and reads tokens.
 #[cfg_attr(feature = "mock", mockall::automock)]
@@ -11,8 +11,9 @@ pub trait Tokens: Send + Sync {
     /// A signed token that says who the user is, valid from `now`.
     fn issue(&self, user: &User, now: Timestamp) -> Result<AccessToken, Cause>;
 
-    /// What a token says, if it is one of ours and has not expired.
-    fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, InvalidToken>;
+    /// Whose token it is, if it is one of ours and has not expired. What else it says is for clients to
+    /// read: it was so when the token was issued.
+    fn verify(&self, token: &str, now: Timestamp) -> Result<UserId, InvalidToken>;
 
     /// A new refresh token: 256 random bits.
     fn mint_refresh(&self) -> Result<RefreshSecret, Cause>;
@@ -28,17 +29,6 @@ pub struct AccessToken {
     pub text: String,
     /// How long it is valid.
     pub ttl_secs: u32,
-}
-
-/// What an access token says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claims {
-    /// Whose it is.
-    pub user: UserId,
-    /// Their address when it was issued.
-    pub email: Option<EmailAddress>,
-    /// Their role when it was issued.
-    pub role: Option<Role>,
 }
 
 /// The token is not one of ours, or not any more.
