@@ -19,10 +19,10 @@ fn up(dialect: Dialect) -> Vec<String> {
             )"
         ),
         "CREATE INDEX idx_registrations_user_id ON registrations (user_id)".to_owned(),
-        "CREATE INDEX idx_registrations_event_id ON registrations (event_id)".to_owned(),
-        "CREATE UNIQUE INDEX idx_registrations_unique ON registrations (user_id, event_id)".to_owned(),
-        "CREATE INDEX idx_registrations_event_newest ON registrations (event_id, registration_date DESC, id DESC)"
+        // In the order they are listed: newest first.
+        "CREATE INDEX idx_registrations_event_id ON registrations (event_id, registration_date DESC, id DESC)"
             .to_owned(),
+        "CREATE UNIQUE INDEX idx_registrations_unique ON registrations (user_id, event_id)".to_owned(),
     ]
 }
 

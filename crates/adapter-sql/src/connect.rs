@@ -37,12 +37,18 @@ const OPEN_WAIT: Duration = Duration::from_secs(10);
 /// How many prepared statements a connection keeps; a list's filters and orders make many.
 const STATEMENTS: usize = 256;
 
+/// Rows to be written are found by an index, one after the other, even if the table was small when the
+/// statement was planned.
+const BY_INDEX: [(&str, &str); 3] =
+    [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
+
 /// Which database, and how many connections to it.
 #[derive(Clone)]
 pub struct SqlOptions {
     /// `sqlite://path`, or `postgres://…` or `postgresql://…` as libpq reads it.
     pub url: String,
-    /// The greatest number of connections; on `SQLite` of those that read, beside the one that writes.
+    /// The greatest number of connections: on Postgres one half for writing and one for reading, at
+    /// least one of each; on `SQLite` of those that read, beside the one that writes.
     pub pool_size: u32,
 }
 
@@ -90,11 +96,9 @@ impl Pools {
             Ok(Self { present: RwLock::new(Pool::new(writer, reader)), renewal: Renewal::Sqlite })
         } else if options.url.starts_with("postgres:") || options.url.starts_with("postgresql:") {
             let options = Box::new(postgres_options(&options.url)?);
-            let pool = postgres_pool(pool_size).connect_with((*options).clone()).await.map_err(unreachable)?;
-            Ok(Self {
-                present: RwLock::new(Pool::of_postgres(pool)),
-                renewal: Renewal::Postgres { options, pool_size },
-            })
+            let pool = Pool::of_postgres(&options, pool_size);
+            pool.writer.get_postgres_connection_pool().acquire().await.map_err(unreachable)?;
+            Ok(Self { present: RwLock::new(pool), renewal: Renewal::Postgres { options, pool_size } })
         } else {
             Err(StoreError::fault("the database's URL must begin with sqlite:, postgres: or postgresql:"))
         }
@@ -118,8 +122,8 @@ impl Pools {
             return false;
         };
         let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
-        let old = pool.writer.get_postgres_connection_pool();
-        if old.is_closed() {
+        let old = [&pool.writer, &pool.reader].map(DatabaseConnection::get_postgres_connection_pool);
+        if old.iter().all(|old| old.is_closed()) {
             return true;
         }
         if pool.silent_for() < DEAD_SILENCE {
@@ -127,28 +131,29 @@ impl Pools {
         }
         // Pools keep house in the runtime they are made in.
         let _here = runtime.enter();
-        *present = Pool::of_postgres(postgres_pool(*pool_size).connect_lazy_with((**options).clone()));
-        let old = old.clone();
-        // Closed from the call on; the future only waits for the connections to follow.
-        drop(old.close());
-        runtime.spawn(async move { old.close().await });
+        *present = Pool::of_postgres(options, *pool_size);
+        for old in old.map(PgPool::clone) {
+            // Closed from the call on; the future only waits for the connections to follow.
+            drop(old.close());
+            runtime.spawn(async move { old.close().await });
+        }
         true
     }
 
     pub(crate) fn state(&self) -> PoolState {
         let present = self.present();
-        let count = |idle: usize| u32::try_from(idle).unwrap_or(u32::MAX);
-        match self.engine() {
+        let pools = [&present.writer, &present.reader];
+        let (size, idle) = match self.engine() {
             Engine::Postgres => {
-                let pool = present.writer.get_postgres_connection_pool();
-                PoolState { size: pool.size(), idle: count(pool.num_idle()) }
+                let pools = pools.map(DatabaseConnection::get_postgres_connection_pool);
+                (pools.map(PgPool::size), pools.map(PgPool::num_idle))
             }
             Engine::Sqlite => {
-                let [writer, reader] =
-                    [&present.writer, &present.reader].map(DatabaseConnection::get_sqlite_connection_pool);
-                PoolState { size: writer.size() + reader.size(), idle: count(writer.num_idle() + reader.num_idle()) }
+                let pools = pools.map(DatabaseConnection::get_sqlite_connection_pool);
+                (pools.map(SqlitePool::size), pools.map(SqlitePool::num_idle))
             }
-        }
+        };
+        PoolState { size: size.iter().sum(), idle: u32::try_from(idle.iter().sum::<usize>()).unwrap_or(u32::MAX) }
     }
 
     pub(crate) async fn close(&self) {
@@ -166,9 +171,14 @@ impl Pool {
         Arc::new(Self { writer, reader, born: Instant::now(), reached_ms: AtomicU64::new(0) })
     }
 
-    fn of_postgres(pool: PgPool) -> Arc<Self> {
-        let db = SqlxPostgresConnector::from_sqlx_postgres_pool(pool);
-        Self::new(db.clone(), db)
+    /// Whoever writes has connections of their own: however many read, a booking need not wait for one.
+    /// They are made when they are needed.
+    fn of_postgres(options: &PgConnectOptions, size: u32) -> Arc<Self> {
+        let (writers, readers) = (size.div_ceil(2), (size / 2).max(1));
+        let pool = |size, options: PgConnectOptions| {
+            SqlxPostgresConnector::from_sqlx_postgres_pool(postgres_pool(size).connect_lazy_with(options))
+        };
+        Self::new(pool(writers, options.clone().options(BY_INDEX)), pool(readers, options.clone()))
     }
 
     /// To be called whenever the database has answered.

@@ -54,11 +54,6 @@ pub(super) struct Progress {
     pub(super) seats: OnceLock<Vec<(EventId, bool)>>,
 }
 
-/// Rows are found by an index, one after the other, even if the table was small when the statement was
-/// planned.
-const BY_INDEX: &str =
-    "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
-
 /// Decides all the orders and commits what was decided.
 pub(super) async fn transact(
     writing: Writing,
@@ -67,9 +62,6 @@ pub(super) async fn transact(
     progress: Arc<Progress>,
 ) -> Result<Vec<Part>, StoreError> {
     let tx = writing.begin().await?;
-    if writing.engine == Engine::Postgres {
-        tx.execute_unprepared(BY_INDEX).await.map_err(failed)?;
-    }
     let decided = Batch { tx: &tx, engine: writing.engine, asks: &asks, locking }.decide(&progress).await;
     match decided {
         Ok(Decided { parts, changed: false }) => {

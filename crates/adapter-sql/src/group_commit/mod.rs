@@ -157,9 +157,9 @@ impl State {
 }
 
 impl Desk {
-    /// A desk in front of this many connections.
+    /// A desk in front of this many connections, of which every second writes.
     pub(crate) fn new(pool_size: u32) -> Self {
-        let aside = usize::try_from(pool_size / 2).unwrap_or(1).max(1);
+        let aside = usize::try_from(pool_size / 4).unwrap_or(1).max(1);
         Self { state: Mutex::default(), aside: Arc::new(Semaphore::new(aside)) }
     }
 
@@ -345,10 +345,10 @@ impl Sql {
         while !orders.is_empty() {
             let asks: Arc<[Ask]> = orders.iter().map(|order| order.ask.clone()).collect();
             let parts = self.transact(&asks, locking).await;
-            let mut later = Vec::new();
+            let (mut later, mut decided) = (Vec::new(), Vec::new());
             for (order, part) in orders.into_iter().zip(parts) {
                 match part {
-                    Part::Decided(verdict) => order.tell(verdict),
+                    Part::Decided(verdict) => decided.push((order, verdict)),
                     Part::Later => later.push(order),
                     Part::Alone => {
                         let verdict = bookings::alone(self, &order.ask).await;
@@ -360,6 +360,12 @@ impl Sql {
                     },
                 }
             }
+            // The next transaction need not wait until everybody has been woken.
+            self.0.runtime.spawn(async move {
+                for (order, verdict) in decided {
+                    order.tell(verdict);
+                }
+            });
             orders = later;
         }
         held
