@@ -71,7 +71,7 @@ async fn list_events(_visitor: Caller<Visitor>, request: HttpRequest, services: 
 #[get("/api/events/{id}")]
 async fn find_event(_visitor: Caller<Visitor>, event: EventPath, services: Data<Services>) -> Reply {
     let event = services.catalogue.find(event.id()?).await?.ok_or(Code::NotFound)?;
-    Ok(reply::public(&wire::EventDetail::from(&event), Some(version_tag(event.version))))
+    Ok(reply::public(&wire::EventDetail::from(&*event), Some(version_tag(event.version))))
 }
 
 /// Create an event
