@@ -69,7 +69,7 @@ mod tests {
 
     fn body(id: u64, description_chars: usize) -> Arc<Snapshot> {
         let at = Timestamp::parse("2030-05-01T19:30:00Z").unwrap();
-        Arc::new(Snapshot::Event(Event {
+        Arc::new(Snapshot::Event(Arc::new(Event {
             id: EventId::new(id).unwrap(),
             title: EventTitle::parse("Concert").unwrap(),
             description: Description::parse(&"x".repeat(description_chars)).ok(),
@@ -80,7 +80,7 @@ mod tests {
             updated_at: at,
             deleted_at: None,
             version: Version::FIRST,
-        }))
+        })))
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! The programme.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use domain::ports::{
     CreateEventError, DeleteEvent, DeleteEventError, DeletedEvent, Events, StoreError, UpdateEvent, UpdateEventError,
@@ -19,8 +21,8 @@ use crate::{Sql, idempotency};
 
 #[async_trait]
 impl Events for Sql {
-    async fn find(&self, id: EventId) -> Result<Option<Event>, StoreError> {
-        self.read("find_event", move |reading| find(reading, id)).await
+    async fn find(&self, id: EventId) -> Result<Option<Arc<Event>>, StoreError> {
+        self.read("find_event", move |reading| find(reading, id)).await.map(|event| event.map(Arc::new))
     }
 
     async fn find_many(&self, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
@@ -28,9 +30,9 @@ impl Events for Sql {
         self.read("find_events", move |reading| find_many(reading, ids)).await
     }
 
-    async fn list(&self, filter: &EventFilter, page: PageRequest) -> Result<Page<Event>, StoreError> {
+    async fn list(&self, filter: &EventFilter, page: PageRequest) -> Result<Arc<Page<Event>>, StoreError> {
         let filter = filter.clone();
-        self.read("list_events", move |reading| list(reading, filter, page)).await
+        self.read("list_events", move |reading| list(reading, filter, page)).await.map(Arc::new)
     }
 
     async fn create(&self, command: Command<EventDraft>) -> Result<Committed<Event>, CreateEventError> {

@@ -107,7 +107,7 @@ impl Store {
     }
 
     async fn find(&self, id: EventId) -> Event {
-        Events::find(&self.sql, id).await.unwrap().unwrap()
+        Arc::unwrap_or_clone(Events::find(&self.sql, id).await.unwrap().unwrap())
     }
 
     async fn version_of(&self, event: EventId) -> u64 {

@@ -10,6 +10,7 @@
 //! | `wire` | the shapes clients see, with their conversions from the domain's |
 //! | `caller`, `body`, `query`, `field`, `conditional` | parsing: who asks, and for what |
 //! | `reply`, `problem` | answering: the shapes of success, the one table of errors |
+//! | `rendered` | bodies kept with the values they were rendered from |
 //! | `middleware` | what happens around every request |
 //! | `openapi` | the document, collected from the routes and completed from the problem table |
 
@@ -22,6 +23,7 @@ mod middleware;
 mod openapi;
 mod problem;
 mod query;
+mod rendered;
 mod reply;
 mod routes;
 pub mod server;

@@ -1,7 +1,10 @@
 //! The shapes of success.
 
+use std::sync::Arc;
+
+use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, ETAG, LINK, LOCATION, VARY};
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, LINK, LOCATION, VARY};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use domain::{Committed, PageRequest};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -9,6 +12,7 @@ use serde::Serialize;
 
 use crate::conditional::body_tag;
 use crate::problem::Problem;
+use crate::rendered::Rendered;
 
 /// A handler's result.
 pub(crate) type Reply = Result<HttpResponse, Problem>;
@@ -16,22 +20,23 @@ pub(crate) type Reply = Result<HttpResponse, Problem>;
 /// Everything in a query's value but what RFC 3986 calls unreserved.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What anybody may read and keep, if they ask again each time. `tag` is that of the body as it is.
-pub(crate) fn public<T: Serialize>(body: &T, tag: Option<String>) -> HttpResponse {
-    let bytes = render(body);
-    let tag = tag.unwrap_or_else(|| body_tag(&bytes));
-    json(StatusCode::OK)
-        .insert_header((CACHE_CONTROL, "no-cache"))
-        .insert_header((VARY, "Authorization"))
-        .insert_header((ETAG, tag))
-        .body(bytes)
-}
-
-/// Adds the addresses of the neighbouring pages.
-pub(crate) fn set_link(response: &mut HttpResponse, links: &str) {
-    if let Ok(links) = links.try_into() {
-        response.headers_mut().insert(LINK, links);
+/// What anybody may read and keep, if they ask again each time.
+pub(crate) fn public(rendered: Arc<Rendered>) -> HttpResponse {
+    let plain = rendered.plain();
+    let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(plain.body.clone()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(VARY, HeaderValue::from_static("Authorization"));
+    for (name, value) in [(ETAG, &plain.tag), (LINK, &rendered.link)] {
+        if let Some(value) = value {
+            headers.insert(name, value.clone());
+        }
     }
+    if rendered.is_long() {
+        response.extensions_mut().insert(rendered);
+    }
+    response
 }
 
 /// What belongs to one user or token.

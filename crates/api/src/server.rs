@@ -21,6 +21,7 @@ use crate::middleware::rate_limit::{RateLimit, standard_headers};
 use crate::middleware::representation::representation;
 use crate::openapi::Operations;
 use crate::problem::{Code, Problem};
+use crate::rendered::Renderings;
 use crate::routes;
 
 /// How long an idle connection is kept.
@@ -93,6 +94,7 @@ pub fn serve(
     let services = Data::new(services);
     let draining = Data::new(draining);
     let operations = Data::new(Operations::of(&routes::document()));
+    let renderings = Data::new(Renderings::new());
     let HttpOptions { rate_limit_per_minute, trusted_proxies, allowed_origins, allow_localhost_origins } = options;
     let rate_limit = RateLimit::new(rate_limit_per_minute, trusted_proxies);
     tokio::spawn(rate_limit.forget_idle_clients());
@@ -101,6 +103,7 @@ pub fn serve(
             .app_data(services.clone())
             .app_data(draining.clone())
             .app_data(operations.clone())
+            .app_data(renderings.clone())
             // The governor wants a service whose future can be moved: only the router's is.
             .wrap(Condition::new(rate_limit.is_on(), rate_limit.governor()))
             .wrap(from_fn(standard_headers))

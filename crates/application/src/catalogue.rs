@@ -21,12 +21,12 @@ impl Catalogue {
     }
 
     /// One event, or `None` if there is none.
-    pub async fn find(&self, id: EventId) -> Result<Option<Event>, StoreError> {
+    pub async fn find(&self, id: EventId) -> Result<Option<Arc<Event>>, StoreError> {
         self.events.find(id).await
     }
 
     /// One page of the events that match.
-    pub async fn list(&self, filter: &EventFilter, page: PageRequest) -> Result<Page<Event>, StoreError> {
+    pub async fn list(&self, filter: &EventFilter, page: PageRequest) -> Result<Arc<Page<Event>>, StoreError> {
         self.events.list(filter, page).await
     }
 

@@ -247,7 +247,7 @@ async fn event(
 async fn find(use_cases: &UseCases, draft: &EventDraft) -> anyhow::Result<Option<Event>> {
     let filter = EventFilter { search: TitleSearch::parse(draft.title.as_str())?, ..EventFilter::default() };
     let page = use_cases.catalogue.list(&filter, PageRequest { number: 1, size: 100 }).await?;
-    Ok(page.rows.into_iter().find(|event| event.title == draft.title && event.venue == draft.venue))
+    Ok(page.rows.iter().find(|event| event.title == draft.title && event.venue == draft.venue).cloned())
 }
 
 fn draft(show: &Show, number: u64, now: Timestamp) -> anyhow::Result<EventDraft> {

@@ -152,7 +152,7 @@ mod tests {
     }
 
     fn body(id: u64) -> Arc<Snapshot> {
-        Arc::new(Snapshot::Event(event(id, 1)))
+        Arc::new(Snapshot::Event(event(id, 1).into()))
     }
 
     #[tokio::test]

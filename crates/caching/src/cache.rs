@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use domain::ports::{StoreError, VersionAnswer, VersionQuestion, Versions};
 use metrics::{Counter, counter};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Id};
 
 use crate::recent::Recent;
 use crate::rounds::Rounds;
@@ -24,15 +24,16 @@ pub struct CacheOptions {
 /// Kept bodies, and the one place that confirms them.
 pub struct Cache {
     bodies: Arc<dyn Bodies>,
-    confirmations: Rounds<(), VersionQuestion, Result<Arc<VersionAnswer>, StoreError>>,
+    /// By the runtime of those who ask: gathered there, and then with those of other runtimes.
+    confirmations: Rounds<Id, VersionQuestion, Result<Arc<VersionAnswer>, StoreError>>,
     recent: Option<Recent>,
     counters: Counters,
     runtime: Handle,
 }
 
 impl Cache {
-    /// How many confirmations are under way at a time: a slow one does not hold everybody, and the
-    /// rest gather in the meantime.
+    /// How many confirmations are under way at a time, of all readers and of those of a runtime: a
+    /// slow one does not hold everybody, and the rest gather in the meantime.
     const CONFIRMATIONS: usize = 2;
 
     /// A cache of what lies in `bodies`, confirmed by `versions`.
@@ -45,23 +46,24 @@ impl Cache {
     /// readers are, and has to outlive them.
     pub fn new(versions: Arc<dyn Versions>, bodies: Arc<dyn Bodies>, options: CacheOptions) -> Arc<Self> {
         let runtime = Handle::current();
-        let confirmations = Rounds::new(runtime.clone(), Self::CONFIRMATIONS, move |(), questions| {
+        let shared = Arc::new(Rounds::new(runtime.clone(), Self::CONFIRMATIONS, move |(), questions| {
             let versions = Arc::clone(&versions);
-            async move {
-                let mut all = VersionQuestion::default();
-                for question in &questions {
-                    all.merge(question);
-                }
-                versions.confirm(&all).await.map(Arc::new)
-            }
+            async move { versions.confirm(&merged(&questions)).await.map(Arc::new) }
+        }));
+        let confirmations = Rounds::nearby(Self::CONFIRMATIONS, move |_, questions: Vec<VersionQuestion>| {
+            let shared = Arc::clone(&shared);
+            async move { shared.ask((), merged(&questions)).await? }
         });
         let recent = (!options.max_staleness.is_zero()).then(|| Recent::new(options.max_staleness));
         Arc::new(Self { bodies, confirmations, recent, counters: Counters::new(), runtime })
     }
 
     /// The versions asked for, and maybe more, from a snapshot taken after the call.
+    ///
+    /// Readers gather where they are before they are sent for: a worker that has work to do begins
+    /// it all before it asks, so a busy one asks for many at a time, and an idle one at once.
     pub(crate) async fn confirm(&self, question: VersionQuestion) -> Result<Arc<VersionAnswer>, StoreError> {
-        self.confirmations.ask((), question).await?
+        self.confirmations.ask(Handle::current().id(), question).await?
     }
 
     /// The body of this key, of whatever version.
@@ -102,6 +104,15 @@ impl Cache {
     {
         Rounds::new(self.runtime.clone(), 1, run)
     }
+}
+
+/// One question for all.
+fn merged(questions: &[VersionQuestion]) -> VersionQuestion {
+    let mut all = VersionQuestion::default();
+    for question in questions {
+        all.merge(question);
+    }
+    all
 }
 
 /// How a read was answered.

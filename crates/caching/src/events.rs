@@ -71,7 +71,7 @@ impl CachedEvents {
 
 #[async_trait]
 impl Events for CachedEvents {
-    async fn find(&self, id: EventId) -> Result<Option<Event>, StoreError> {
+    async fn find(&self, id: EventId) -> Result<Option<Arc<Event>>, StoreError> {
         let (key, arrived) = (Key::Event(id), Instant::now());
         if let Some(event) = self.cache.trusted(&key, arrived).and_then(|body| event_of(&body).cloned()) {
             self.cache.count(&key, Outcome::Hit);
@@ -87,7 +87,7 @@ impl Events for CachedEvents {
             && let Some(event) = event_of(&body).filter(|event| event.id == id && event.version == stamp.version)
         {
             self.cache.answered(&key, &body, arrived, Outcome::Hit);
-            return Ok(Some(event.clone()));
+            return Ok(Some(Arc::clone(event)));
         }
         let Some(body) = self.events.ask(key.clone(), ()).await?? else {
             self.cache.count(&key, Outcome::Miss);
@@ -101,7 +101,7 @@ impl Events for CachedEvents {
         self.inner.find_many(ids).await
     }
 
-    async fn list(&self, filter: &EventFilter, page: PageRequest) -> Result<Page<Event>, StoreError> {
+    async fn list(&self, filter: &EventFilter, page: PageRequest) -> Result<Arc<Page<Event>>, StoreError> {
         let key = Key::EventPage { filter: filter.clone(), page };
         let body = if filter.order.by == EventSort::AvailableSeats {
             // Every booking may change the order, and no version tells of it: such a page is shared
@@ -112,7 +112,7 @@ impl Events for CachedEvents {
             self.page(key).await?
         };
         match &*body {
-            Snapshot::EventPage { page, .. } => Ok(page.clone()),
+            Snapshot::EventPage { page, .. } => Ok(Arc::clone(page)),
             _ => Err(wrong_kind()),
         }
     }
@@ -207,7 +207,7 @@ impl Loader {
             if let Some(page) = rows
                 && label == moved.catalogue
             {
-                let body = Arc::new(Snapshot::EventPage { catalogue: label, page });
+                let body = Arc::new(Snapshot::EventPage { catalogue: label, page: Arc::new(page) });
                 self.cache.keep(key, &body).await;
                 return Ok(LoadedPage { body, outcome: Outcome::Refreshed });
             }
@@ -238,7 +238,7 @@ impl Loader {
     }
 }
 
-fn event_of(body: &Snapshot) -> Option<&Event> {
+fn event_of(body: &Snapshot) -> Option<&Arc<Event>> {
     match body {
         Snapshot::Event(event) => Some(event),
         _ => None,
@@ -285,8 +285,10 @@ mod tests {
     #[tokio::test]
     async fn an_event_is_loaded_once_and_confirmed_every_time() {
         let Setting { world, events, .. } = setting(Duration::ZERO);
-        for _ in 0..3 {
-            assert_eq!(events.find(id(1)).await.unwrap(), world.event(1));
+        let first = events.find(id(1)).await.unwrap().unwrap();
+        assert_eq!(Some(&first), world.event(1).as_ref());
+        for _ in 0..2 {
+            assert!(Arc::ptr_eq(&first, &events.find(id(1)).await.unwrap().unwrap()), "readers share what is kept");
         }
         assert_eq!((world.count("find"), world.count("confirm")), (1, 3));
     }
@@ -314,11 +316,11 @@ mod tests {
     async fn a_body_of_another_version_or_kind_or_event_is_not_answered() {
         let Setting { world, shelf, events } = setting(Duration::ZERO);
         let key = Key::Event(id(1));
-        let mut newer = world.event(1).unwrap();
+        let mut newer = Arc::unwrap_or_clone(world.event(1).unwrap());
         newer.version = newer.version.next();
-        let page = Page { rows: Vec::new(), total: 0 };
+        let page = Page { rows: Vec::new(), total: 0 }.into();
         for forged in [
-            Snapshot::Event(newer),
+            Snapshot::Event(newer.into()),
             Snapshot::Event(world.event(2).unwrap()),
             Snapshot::EventPage { catalogue: Version::FIRST, page },
         ] {
@@ -386,8 +388,10 @@ mod tests {
     #[tokio::test]
     async fn a_page_is_listed_once_while_nothing_moves() {
         let Setting { world, events, .. } = setting(Duration::ZERO);
-        for _ in 0..3 {
-            assert_eq!(events.list(&by("date"), page_of(3)).await.unwrap(), world.page(3));
+        let first = events.list(&by("date"), page_of(3)).await.unwrap();
+        assert_eq!(first, world.page(3));
+        for _ in 0..2 {
+            assert!(Arc::ptr_eq(&first, &events.list(&by("date"), page_of(3)).await.unwrap()));
         }
         assert_eq!((world.count("list"), world.count("find_many"), world.count("confirm")), (1, 0, 3));
     }
@@ -529,10 +533,10 @@ mod tests {
         assert!(events.delete(Command { by, once: None, what: delete }).await.is_err());
         let starts_at = world.event(1).unwrap().starts_at;
         let draft = EventDraft {
-            title: world.event(1).unwrap().title,
+            title: world.event(1).unwrap().title.clone(),
             description: None,
             starts_at: domain::StartsAt::new(starts_at, crate::snapshot::sample::at("2000-01-01T00:00:00Z")).unwrap(),
-            venue: world.event(1).unwrap().venue,
+            venue: world.event(1).unwrap().venue.clone(),
             total_seats: domain::SeatCount::new(5).unwrap(),
         };
         assert!(events.create(Command { by, once: None, what: draft }).await.is_err());

@@ -68,7 +68,7 @@ mod tests {
     }
 
     fn body(version: u64) -> Arc<Snapshot> {
-        Arc::new(Snapshot::Event(event(1, version)))
+        Arc::new(Snapshot::Event(event(1, version).into()))
     }
 
     #[test]

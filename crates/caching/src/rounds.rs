@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 /// least as new as the question. Nothing lingers for company: while the runs of a key are under
 /// way, whoever comes gathers for the next one.
 ///
-/// Runs are tasks of one runtime, whatever runtime the askers are on. An asker who stops waiting
+/// Runs are tasks of one runtime, whatever runtime the askers are on; or, [nearby](Rounds::nearby),
+/// of the runtime of the asker who was first. An asker who stops waiting
 /// hurts nobody: a run that has begun is finished for the others, one that has not forgets them. A
 /// run that panics fails those who shared it and no one else. A key that nobody asks for takes no
 /// memory.
@@ -32,7 +33,8 @@ type Run<K, Q, A> = dyn Fn(K, Vec<Q>) -> Pin<Box<dyn Future<Output = A> + Send>>
 
 struct Inner<K, Q, A> {
     lanes: usize,
-    runtime: Handle,
+    /// Where runs are carried out; `None` for where they are asked for.
+    runtime: Option<Handle>,
     run: Box<Run<K, Q, A>>,
     rooms: Mutex<HashMap<K, Room<Q, A>>>,
 }
@@ -69,6 +71,23 @@ where
     where
         F: Future<Output = A> + Send + 'static,
     {
+        Self::on(Some(runtime), lanes, run)
+    }
+
+    /// The same, with runs on the runtimes of those who ask: they are begun and answered without
+    /// waking another thread, and begun only after everything that the runtime was about to do. Every
+    /// runtime needs keys of its own, or one that ends takes the runs of another's askers with it.
+    pub(crate) fn nearby<F>(lanes: usize, run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = A> + Send + 'static,
+    {
+        Self::on(None, lanes, run)
+    }
+
+    fn on<F>(runtime: Option<Handle>, lanes: usize, run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = A> + Send + 'static,
+    {
         let run: Box<Run<K, Q, A>> = Box::new(move |key, questions| Box::pin(run(key, questions)));
         Self { inner: Arc::new(Inner { lanes, runtime, run, rooms: Mutex::default() }) }
     }
@@ -87,7 +106,10 @@ where
         if starts {
             // Made before the task: a runtime that shuts down drops tasks it never began.
             let turn = Turn { inner: Arc::clone(&self.inner), key, left: false };
-            self.inner.runtime.spawn(turn.run());
+            match &self.inner.runtime {
+                Some(runtime) => runtime.spawn(turn.run()),
+                None => tokio::spawn(turn.run()),
+            };
         }
         answered.await.map_err(|_| RunLost)
     }
@@ -340,6 +362,23 @@ mod tests {
         runs.recv().await.unwrap().finish.send("well").unwrap();
         assert_eq!(lucky.await.unwrap(), Ok("well"));
         until(|| rounds.open() == 0).await;
+    }
+
+    #[test]
+    fn a_run_nearby_begins_after_everybody_who_was_about_to_ask() {
+        let rounds = Arc::new(Rounds::nearby(1, |_: u8, questions: Vec<u8>| async move { questions.len() }));
+        let askers = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        askers.block_on(async {
+            let crowd: Vec<_> = (0..50)
+                .map(|question| {
+                    let rounds = Arc::clone(&rounds);
+                    tokio::spawn(async move { rounds.ask(7, question).await })
+                })
+                .collect();
+            for one in crowd {
+                assert_eq!(one.await.unwrap(), Ok(50));
+            }
+        });
     }
 
     #[test]

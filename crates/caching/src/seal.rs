@@ -89,12 +89,12 @@ mod tests {
     }
 
     fn sealed() -> Vec<u8> {
-        Seal::new(SECRET, "a").wrap(&key(1), &Snapshot::Event(sample::event(1, 12)))
+        Seal::new(SECRET, "a").wrap(&key(1), &Snapshot::Event(sample::event(1, 12).into()))
     }
 
     #[test]
     fn what_was_sealed_is_opened() {
-        let body = Snapshot::Event(sample::event(1, 12));
+        let body = Snapshot::Event(sample::event(1, 12).into());
         assert_eq!(Seal::new(SECRET, "a").open(&key(1), &sealed()), Some(body));
     }
 
@@ -120,7 +120,7 @@ mod tests {
     fn a_page_under_the_key_of_another_page_is_refused() {
         let seal = Seal::new(SECRET, "a");
         let key = |number| Key::EventPage { filter: EventFilter::default(), page: PageRequest { number, size: 10 } };
-        let page = Page { rows: vec![sample::event(1, 12)], total: 1 };
+        let page = Page { rows: vec![sample::event(1, 12)], total: 1 }.into();
         let body = Snapshot::EventPage { catalogue: Version::FIRST, page };
         let sealed = seal.wrap(&key(1), &body);
         assert!(key(2).fits(&body), "nothing but the seal tells them apart");

@@ -1,6 +1,7 @@
 //! What is kept, and how it is written down.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use domain::{
     Booking, Description, Event, EventId, EventTitle, Page, Registration, RegistrationId, RegistrationStatus, Seats,
@@ -16,13 +17,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Snapshot {
     /// An event.
-    Event(Event),
+    Event(Arc<Event>),
     /// A page of events.
     EventPage {
         /// The programme's version, confirmed before the page was loaded.
         catalogue: Version,
         /// The page.
-        page: Page<Event>,
+        page: Arc<Page<Event>>,
     },
     /// The newest of a user's registrations.
     Registrations {
@@ -38,7 +39,7 @@ impl Snapshot {
     /// Roughly how many bytes it takes in memory.
     pub fn weight(&self) -> usize {
         let held = match self {
-            Self::Event(event) => texts_of(event),
+            Self::Event(event) => size_of::<Event>() + texts_of(event),
             Self::EventPage { page, .. } => page.rows.iter().map(|event| size_of::<Event>() + texts_of(event)).sum(),
             Self::Registrations { page, .. } => {
                 page.rows.iter().map(|booking| size_of::<Booking>() + texts_of(&booking.event)).sum()
@@ -127,7 +128,7 @@ struct BookingShape<'a> {
 impl<'a> From<&'a Snapshot> for SnapshotShape<'a> {
     fn from(body: &'a Snapshot) -> Self {
         match body {
-            Snapshot::Event(event) => Self::Event(event.into()),
+            Snapshot::Event(event) => Self::Event((&**event).into()),
             Snapshot::EventPage { catalogue, page } => Self::EventPage {
                 catalogue: catalogue.get(),
                 total: page.total,
@@ -180,9 +181,10 @@ impl TryFrom<SnapshotShape<'_>> for Snapshot {
 
     fn try_from(shape: SnapshotShape<'_>) -> Result<Self, Impossible> {
         Ok(match shape {
-            SnapshotShape::Event(event) => Self::Event(event.try_into()?),
+            SnapshotShape::Event(event) => Self::Event(Arc::new(event.try_into()?)),
             SnapshotShape::EventPage { catalogue, total, rows } => {
-                Self::EventPage { catalogue: Version::new(catalogue), page: Page { rows: all(rows)?, total } }
+                let page = Arc::new(Page { rows: all(rows)?, total });
+                Self::EventPage { catalogue: Version::new(catalogue), page }
             }
             SnapshotShape::Registrations { version, total, rows } => {
                 Self::Registrations { version: version.map(Version::new), page: Page { rows: all(rows)?, total } }
@@ -288,12 +290,12 @@ mod tests {
         cancelled.registration.status = RegistrationStatus::Cancelled;
         cancelled.event = deleted.clone();
         vec![
-            Snapshot::Event(event(1, 12)),
+            Snapshot::Event(event(1, 12).into()),
             Snapshot::EventPage {
                 catalogue: Version::new(77),
-                page: Page { rows: vec![event(1, 12), bare, empty, deleted], total: u64::MAX },
+                page: Page { rows: vec![event(1, 12), bare, empty, deleted], total: u64::MAX }.into(),
             },
-            Snapshot::EventPage { catalogue: Version::FIRST, page: Page { rows: Vec::new(), total: 3 } },
+            Snapshot::EventPage { catalogue: Version::FIRST, page: Page { rows: Vec::new(), total: 3 }.into() },
             Snapshot::Registrations {
                 version: Some(Version::new(8)),
                 page: Page { rows: vec![booking(9, 1, 12), cancelled], total: 130 },
@@ -320,7 +322,7 @@ mod tests {
 
     #[test]
     fn what_no_door_admits_is_nothing() {
-        let text = String::from_utf8(Snapshot::Event(event(1, 12)).encode()).unwrap();
+        let text = String::from_utf8(Snapshot::Event(event(1, 12).into()).encode()).unwrap();
         for (part, forged) in [
             ("\"id\":1,", "\"id\":0,"),
             ("\"id\":1,", "\"id\":1,\"price\":2,"),
@@ -349,8 +351,8 @@ mod tests {
     fn a_body_weighs_at_least_its_texts() {
         let mut long = event(1, 1);
         long.description = Description::parse(&"x".repeat(10_000)).ok();
-        let page = Page { rows: vec![long.clone(); 100], total: 100 };
-        assert!(Snapshot::Event(long).weight() > 10_000);
+        let page = Page { rows: vec![long.clone(); 100], total: 100 }.into();
+        assert!(Snapshot::Event(long.into()).weight() > 10_000);
         assert!(Snapshot::EventPage { catalogue: Version::FIRST, page }.weight() > 1_000_000);
     }
 }

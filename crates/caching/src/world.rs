@@ -2,7 +2,7 @@
 //! versions, counts what it is asked, and can hold an answer it has already read.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use domain::ports::{
@@ -73,12 +73,12 @@ impl World {
         self.state().cut_off = cut_off;
     }
 
-    pub(crate) fn event(&self, number: u64) -> Option<Event> {
-        self.state().events.get(&number).filter(|event| event.deleted_at.is_none()).cloned()
+    pub(crate) fn event(&self, number: u64) -> Option<Arc<Event>> {
+        self.state().standing(id(number))
     }
 
-    pub(crate) fn page(&self, size: u32) -> Page<Event> {
-        self.state().page(page_of(size))
+    pub(crate) fn page(&self, size: u32) -> Arc<Page<Event>> {
+        self.state().page(page_of(size)).into()
     }
 
     pub(crate) fn bookings(&self, number: u64, most: usize) -> Page<Booking> {
@@ -171,6 +171,10 @@ impl State {
         true
     }
 
+    fn standing(&self, id: EventId) -> Option<Arc<Event>> {
+        self.events.get(&id.get()).filter(|event| event.deleted_at.is_none()).cloned().map(Arc::new)
+    }
+
     fn page(&self, page: PageRequest) -> Page<Event> {
         let standing: Vec<_> = self.events.values().filter(|event| event.deleted_at.is_none()).cloned().collect();
         let total = standing.len() as u64;
@@ -212,9 +216,8 @@ impl Versions for World {
 
 #[async_trait]
 impl Events for World {
-    async fn find(&self, id: EventId) -> Result<Option<Event>, StoreError> {
-        let standing = |event: &&Event| event.deleted_at.is_none();
-        self.call("find", |state| state.events.get(&id.get()).filter(standing).cloned()).await
+    async fn find(&self, id: EventId) -> Result<Option<Arc<Event>>, StoreError> {
+        self.call("find", |state| state.standing(id)).await
     }
 
     async fn find_many(&self, ids: &[EventId]) -> Result<Vec<Event>, StoreError> {
@@ -222,8 +225,8 @@ impl Events for World {
         self.call("find_many", |state| state.events.values().rev().filter(wanted).cloned().collect()).await
     }
 
-    async fn list(&self, _: &EventFilter, page: PageRequest) -> Result<Page<Event>, StoreError> {
-        self.call("list", |state| state.page(page)).await
+    async fn list(&self, _: &EventFilter, page: PageRequest) -> Result<Arc<Page<Event>>, StoreError> {
+        self.call("list", |state| state.page(page).into()).await
     }
 
     async fn create(&self, _: Command<EventDraft>) -> Result<Committed<Event>, CreateEventError> {

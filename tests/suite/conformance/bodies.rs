@@ -101,7 +101,7 @@ async fn a_full_memory_forgets_and_stays_within_its_bytes() {
     body.description = Some(Description::parse(&"x".repeat(1000)).unwrap());
     for id in 1..=1000 {
         body.id = EventId::new(id).unwrap();
-        place.put(&event_key(id), Arc::new(Snapshot::Event(body.clone()))).await;
+        place.put(&event_key(id), Arc::new(Snapshot::Event(body.clone().into()))).await;
     }
     let mut kept = 0;
     for id in 1..=1000 {
@@ -215,7 +215,7 @@ fn event_key(id: u64) -> Key {
 }
 
 fn event_body(id: u64, version: u64) -> Arc<Snapshot> {
-    Arc::new(Snapshot::Event(event(id, version)))
+    Arc::new(Snapshot::Event(event(id, version).into()))
 }
 
 fn event(id: u64, version: u64) -> Event {
@@ -256,7 +256,7 @@ fn samples() -> Vec<(Key, Arc<Snapshot>)> {
             list,
             Arc::new(Snapshot::EventPage {
                 catalogue: Version::new(5),
-                page: Page { rows: vec![event(1, 12), event(4, 1)], total: 12 },
+                page: Page { rows: vec![event(1, 12), event(4, 1)], total: 12 }.into(),
             }),
         ),
         (

@@ -231,7 +231,7 @@ async fn pages_together_are_the_list(store: Arc<Store>) {
             let part = store.events.list(&filter, page(number, 2)).await.unwrap();
             assert_eq!(part.total, 7);
             assert_eq!(part.rows.len(), if number == 4 { 1 } else { 2 });
-            pages.extend(part.rows);
+            pages.extend(part.rows.iter().cloned());
         }
         assert_eq!(pages, whole, "{order}");
         assert_eq!(whole.iter().map(|event| event.id).collect::<BTreeSet<_>>().len(), 7);

@@ -211,14 +211,14 @@ impl Store {
 
     /// The event, which has to be there.
     pub async fn found(&self, event: EventId) -> Event {
-        self.events.find(event).await.unwrap().expect("the event")
+        Arc::unwrap_or_clone(self.events.find(event).await.unwrap().expect("the event"))
     }
 
     /// Every event of a filter, in its order.
     pub async fn listed(&self, filter: &EventFilter) -> Vec<Event> {
         let page = self.events.list(filter, page(1, 100)).await.unwrap();
         assert_eq!(page.total, page.rows.len() as u64);
-        page.rows
+        Arc::unwrap_or_clone(page).rows
     }
 
     pub async fn book(&self, user: UserId, event: EventId) -> Result<Registration, BookError> {

@@ -3,7 +3,7 @@
 //! A handler renders the whole body and names its tag; here the coding is chosen, the tag becomes
 //! that coding's, and only then it is compared with the client's copy.
 
-use std::io::Write;
+use std::sync::Arc;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -12,15 +12,10 @@ use actix_web::http::header::{
 };
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::web::Bytes;
 use actix_web::{Error, HttpRequest};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 
-use crate::conditional::{client_has, compressed_tag};
-
-/// Bodies under this many bytes are sent as they are: compressing them saves no packet.
-const MIN_COMPRESSED: usize = 1024;
+use crate::conditional::client_has;
+use crate::rendered::{Form, Rendered};
 
 /// Chooses the form of an answer to a read.
 pub(crate) async fn representation(
@@ -38,34 +33,30 @@ pub(crate) async fn representation(
         Ok(bytes) => bytes,
         Err(stream) => return Ok(ServiceResponse::new(request, response.set_body(stream))),
     };
-    let compressible = body.len() >= MIN_COMPRESSED && is_text(response.headers().get(CONTENT_TYPE));
-    let compressed = compressible && accepts_gzip(&request);
+    let kept = response.extensions_mut().remove::<Arc<Rendered>>();
     let headers = response.headers_mut();
+    let rendered = kept.unwrap_or_else(|| Arc::new(Rendered::new(body, headers.get(ETAG).cloned())));
+    let compressible = rendered.is_long() && is_text(headers.get(CONTENT_TYPE));
     if compressible {
         // One line, because the CORS middleware keeps only the first.
         let others = headers.get(VARY).and_then(|names| names.to_str().ok()).map(|names| format!("{names}, "));
         headers.insert(VARY, HeaderValue::try_from(others.unwrap_or_default() + "Accept-Encoding")?);
     }
-    let tag = headers
-        .get(ETAG)
-        .and_then(|tag| tag.to_str().ok())
-        .map(|tag| if compressed { compressed_tag(tag) } else { tag.to_owned() });
+    let compressed = compressible && accepts_gzip(&request);
+    let Form { body, tag } = if compressed { rendered.gzip()? } else { rendered.plain() }.clone();
     if let Some(tag) = tag {
-        let current = client_has(&request, &tag);
-        headers.insert(ETAG, HeaderValue::try_from(tag)?);
+        let current = client_has(&request, tag.to_str().unwrap_or_default());
+        headers.insert(ETAG, tag);
         if current {
             headers.remove(CONTENT_TYPE);
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(()))));
         }
     }
-    let body = if compressed {
+    if compressed {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         headers.remove(CONTENT_LENGTH);
-        gzip(&body)?
-    } else {
-        body
-    };
+    }
     Ok(ServiceResponse::new(request, response.set_body(BoxBody::new(body))))
 }
 
@@ -82,10 +73,4 @@ fn is_text(kind: Option<&HeaderValue>) -> bool {
     ["application/json", "text/html", "text/css", "text/javascript", "text/plain"]
         .iter()
         .any(|text| kind.starts_with(text))
-}
-
-fn gzip(body: &Bytes) -> std::io::Result<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 3), Compression::fast());
-    encoder.write_all(body)?;
-    Ok(encoder.finish()?.into())
 }

@@ -1,11 +1,12 @@
 //! The programme: browsed by anyone, run by admins.
 
 use actix_web::http::StatusCode;
+use actix_web::http::uri::PathAndQuery;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, delete, get, post, put};
 use application::Admin;
 use domain::ports::{DeleteEvent, UpdateEvent};
-use domain::{EventFilter, EventOrder, PageNumber, PageRequest, PageSize, TitleSearch};
+use domain::{Event, EventFilter, EventOrder, Page, PageNumber, PageRequest, PageSize, TitleSearch};
 use garde::Validate;
 use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{IntoParams, ToSchema};
@@ -14,10 +15,11 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use super::{EventIdParameter, EventPath, IfMatchHeader, IfNoneMatchHeader, OnceHeader};
 use crate::body::RequestBody;
 use crate::caller::{Caller, Visitor};
-use crate::conditional::{precondition, version_tag};
+use crate::conditional::precondition;
 use crate::field::{self, Given, PeriodFrom, PeriodTo, Violation, sound};
 use crate::problem::{Code, Problem};
 use crate::query::Query;
+use crate::rendered::Renderings;
 use crate::reply::{self, Reply};
 use crate::server::Services;
 use crate::wire;
@@ -44,12 +46,17 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     ),
 )]
 #[get("/api/events")]
-async fn list_events(_visitor: Caller<Visitor>, request: HttpRequest, services: Data<Services>) -> Reply {
+async fn list_events(
+    _visitor: Caller<Visitor>,
+    request: HttpRequest,
+    services: Data<Services>,
+    renderings: Data<Renderings>,
+) -> Reply {
     let (filter, page) = EventListQuery::of(&request)?.into_parts();
     let events = services.catalogue.list(&filter, page).await?;
-    let mut response = reply::public(&wire::EventList::new(&events, page), None);
-    reply::set_link(&mut response, &reply::page_links(&request, page, events.total));
-    Ok(response)
+    let list = |events: &Page<Event>| wire::EventList::new(events, page);
+    let address = request.uri().path_and_query().map_or("", PathAndQuery::as_str);
+    Ok(reply::public(renderings.page(address, &events, list, || reply::page_links(&request, page, events.total))))
 }
 
 /// Look at an event
@@ -69,9 +76,14 @@ async fn list_events(_visitor: Caller<Visitor>, request: HttpRequest, services: 
     ),
 )]
 #[get("/api/events/{id}")]
-async fn find_event(_visitor: Caller<Visitor>, event: EventPath, services: Data<Services>) -> Reply {
+async fn find_event(
+    _visitor: Caller<Visitor>,
+    event: EventPath,
+    services: Data<Services>,
+    renderings: Data<Renderings>,
+) -> Reply {
     let event = services.catalogue.find(event.id()?).await?.ok_or(Code::NotFound)?;
-    Ok(reply::public(&wire::EventDetail::from(&event), Some(version_tag(event.version))))
+    Ok(reply::public(renderings.event(&event)))
 }
 
 /// Create an event

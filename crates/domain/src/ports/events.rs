@@ -1,5 +1,7 @@
 //! The programme of events.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use thiserror::Error;
 
@@ -15,17 +17,19 @@ use crate::{
 /// Each write is one transaction, in which the command's key is kept with its outcome; the row of
 /// the event is locked before it is read. Whether a start is in the future is asked again when it is
 /// written, and not when an outcome is replayed: that was in time when it was made.
+///
+/// What is read is shared: two readers may be given the very same value, and nothing can change it.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Events: Send + Sync {
     /// The event, or `None` if there is none or it is deleted.
-    async fn find(&self, id: EventId) -> Result<Option<Event>, StoreError>;
+    async fn find(&self, id: EventId) -> Result<Option<Arc<Event>>, StoreError>;
 
     /// Those of the events that stand, in no particular order.
     async fn find_many(&self, ids: &[EventId]) -> Result<Vec<Event>, StoreError>;
 
     /// One page of the events that match, with the number of all that match; both from one snapshot.
-    async fn list(&self, filter: &EventFilter, page: PageRequest) -> Result<Page<Event>, StoreError>;
+    async fn list(&self, filter: &EventFilter, page: PageRequest) -> Result<Arc<Page<Event>>, StoreError>;
 
     /// Adds an event with every seat free.
     async fn create(&self, command: Command<EventDraft>) -> Result<Committed<Event>, CreateEventError>;
