@@ -4,18 +4,17 @@ use async_trait::async_trait;
 use domain::ports::{
     CreateEventError, DeleteEvent, DeleteEventError, DeletedEvent, Events, StoreError, UpdateEvent, UpdateEventError,
 };
-use domain::{Command, Committed, Event, EventDraft, EventFilter, EventId, EventSort, Page, PageRequest, Version};
+use domain::{Command, Committed, Event, EventDraft, EventFilter, EventId, Page, PageRequest, Version};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr, Order, Query};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, FromQueryResult, QueryFilter};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 
 use crate::entity::{event, registration, stored};
 use crate::error::failed;
-use crate::page::{self, PagedQuery};
 use crate::tx::{Tx, for_update};
 use crate::work::{Reading, Writing};
-use crate::{Sql, idempotency};
+use crate::{Sql, idempotency, programme};
 
 #[async_trait]
 impl Events for Sql {
@@ -29,8 +28,8 @@ impl Events for Sql {
     }
 
     async fn list(&self, filter: &EventFilter, page: PageRequest) -> Result<Page<Event>, StoreError> {
-        let filter = filter.clone();
-        self.read("list_events", move |reading| list(reading, filter, page)).await
+        let (filter, totals) = (filter.clone(), self.0.totals.clone());
+        self.read("list_events", move |reading| programme::list(reading, totals, filter, page)).await
     }
 
     async fn create(&self, command: Command<EventDraft>) -> Result<Committed<Event>, CreateEventError> {
@@ -96,51 +95,6 @@ async fn find_many(Reading { db, engine }: Reading, ids: Vec<EventId>) -> Result
         .await
         .map_err(failed)?;
     rows.into_iter().map(Event::try_from).collect()
-}
-
-async fn list(reading: Reading, filter: EventFilter, page: PageRequest) -> Result<Page<Event>, StoreError> {
-    const PREFIX: &str = "e_";
-    let mut matching = Query::select();
-    matching.from(event::Entity).cond_where(listed(&filter));
-    let mut rows = matching.clone();
-    page::columns::<event::Entity>(&mut rows, PREFIX);
-    let by = match filter.order.by {
-        EventSort::Date => "e_date",
-        EventSort::Title => "e_title_folded",
-        EventSort::AvailableSeats => "e_available_seats",
-    };
-    let direction = if filter.order.descending { Order::Desc } else { Order::Asc };
-    let query = PagedQuery { matching, rows, order: vec![(by, direction), ("e_id", Order::Asc)] };
-    page::read(&reading, query, page, |row| {
-        event::Model::from_query_result(row, PREFIX).map_err(failed).and_then(Event::try_from)
-    })
-    .await
-}
-
-/// Which rows are on a list.
-fn listed(filter: &EventFilter) -> Condition {
-    let searched = filter.search.as_ref().map(|search| {
-        let pattern = LikeExpr::new(format!("%{}%", literally(search.folded()))).escape('\\');
-        Expr::col(event::Column::TitleFolded).like(pattern)
-    });
-    Condition::all()
-        .add(event::Column::DeletedAt.is_null())
-        .add_option(searched)
-        .add_option(filter.from.map(|from| event::Column::Date.gte(from.as_datetime())))
-        .add_option(filter.to.map(|to| event::Column::Date.lte(to.as_datetime())))
-        .add_option(filter.available_only.then(|| event::Column::AvailableSeats.gt(0)))
-}
-
-/// A text as a part of a `LIKE` pattern that stands for itself.
-fn literally(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(character, '\\' | '%' | '_') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern
 }
 
 async fn create(writing: Writing, command: Command<EventDraft>) -> Result<Committed<Event>, CreateEventError> {
@@ -252,15 +206,5 @@ async fn write(tx: &Tx, id: EventId, columns: event::ActiveModel) -> Result<(), 
         Ok(())
     } else {
         Err(StoreError::fault(format!("event {id} vanished under its lock")))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_pattern_would_mean_is_searched_as_it_is() {
-        assert_eq!(literally(r"100%_\o/"), r"100\%\_\\o/");
     }
 }
