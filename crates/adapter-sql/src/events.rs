@@ -165,11 +165,15 @@ async fn update_in(tx: &Tx, command: &Command<UpdateEvent>) -> Result<Committed<
 async fn delete(writing: Writing, command: Command<DeleteEvent>) -> Result<Committed<DeletedEvent>, DeleteEventError> {
     let _place = writing.enter_lane(command.what.event).await?;
     let tx = writing.begin().await?;
-    let deleted = delete_in(&tx, &command).await;
+    let deleted = delete_in(&writing, &tx, &command).await;
     tx.finish(deleted).await
 }
 
-async fn delete_in(tx: &Tx, command: &Command<DeleteEvent>) -> Result<Committed<DeletedEvent>, DeleteEventError> {
+async fn delete_in(
+    writing: &Writing,
+    tx: &Tx,
+    command: &Command<DeleteEvent>,
+) -> Result<Committed<DeletedEvent>, DeleteEventError> {
     let row = locked(tx, command.what.event).await?;
     if let Some(replay) = idempotency::claim::<_, Deleted, _>(tx, command).await? {
         return Ok(replay);
@@ -180,6 +184,9 @@ async fn delete_in(tx: &Tx, command: &Command<DeleteEvent>) -> Result<Committed<
         return Err(DeleteEventError::Stale);
     }
     event.delete(tx.now());
+    // Of a great event it takes seconds, in which nobody waits but those who want its seats: what
+    // concerns all, the catalogue's row, is written last.
+    writing.take_all_the_time(tx).await?;
     let cancelled = registration::Entity::update_many()
         .col_expr(registration::Column::Status, Expr::value(domain::RegistrationStatus::Cancelled.as_str()))
         .col_expr(registration::Column::Version, Expr::col(registration::Column::Version).add(1))

@@ -17,7 +17,8 @@ use domain::{Event, EventFilter, EventOrder, EventSort, Page, PageRequest, Times
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::sqlx;
 use sea_orm::{
-    ConnectionTrait, DbErr, FromQueryResult, IdenStatic, Iterable, QueryResult, RuntimeErr, Statement, TryGetable, Value,
+    ConnectionTrait, DbErr, FromQueryResult, IdenStatic, Iterable, QueryResult, RuntimeErr, Statement, TryGetable,
+    Value,
 };
 
 use crate::entity::event;
@@ -392,8 +393,9 @@ fn literally(text: &str) -> String {
     pattern
 }
 
+/// A total. A period that ends before it begins has less than none.
 fn number(row: &QueryResult, name: &str) -> Result<u64, StoreError> {
-    u64::try_from(column::<i64>(row, name)?).map_err(StoreError::fault)
+    Ok(u64::try_from(column::<i64>(row, name)?).unwrap_or(0))
 }
 
 fn column<T: TryGetable>(row: &QueryResult, name: &str) -> Result<T, StoreError> {
