@@ -79,6 +79,10 @@ db:
 bench:
     bench/run
 
+# Measure how answers keep their speed from ten thousand to a million events
+bench-growth:
+    bench/growth
+
 # Do exactly what CI does
 ci:
     .ci/run

@@ -14,6 +14,7 @@
 //! | `m…_000005_create_idempotency_keys` | what was done under which key |
 //! | `m…_000006_create_catalogue` | the programme's version, raised by triggers |
 //! | `m…_000007_guard_hand_made_changes` | row versions, folded titles and one form of time, whoever writes |
+//! | `m…_000008_create_programme` | what lists are read from, and counts of it, kept by triggers |
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationTrait, SchemaManager, async_trait};
@@ -28,6 +29,7 @@ mod m20261122_000004_create_sessions;
 mod m20261122_000005_create_idempotency_keys;
 mod m20261122_000006_create_catalogue;
 mod m20261122_000007_guard_hand_made_changes;
+mod m20261122_000008_create_programme;
 
 /// All changes, oldest first.
 #[derive(Debug)]
@@ -44,6 +46,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000005_create_idempotency_keys::Migration),
             Box::new(m20261122_000006_create_catalogue::Migration),
             Box::new(m20261122_000007_guard_hand_made_changes::Migration),
+            Box::new(m20261122_000008_create_programme::Migration),
         ]
     }
 }

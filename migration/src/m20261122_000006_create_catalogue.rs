@@ -37,7 +37,6 @@ fn up(dialect: Dialect) -> Vec<String> {
 
 /// Once a statement, however many rows it touches.
 fn postgres() -> Vec<String> {
-    let changed = listed_otherwise("former", "present", "IS DISTINCT FROM");
     vec![
         "CREATE FUNCTION raise_catalogue() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
@@ -53,17 +52,7 @@ fn postgres() -> Vec<String> {
             RETURN NULL;
         END $$"
             .to_owned(),
-        format!(
-            "CREATE FUNCTION raise_catalogue_if_changed() RETURNS trigger LANGUAGE plpgsql AS $$
-            BEGIN
-                IF EXISTS (
-                    SELECT FROM formers AS former FULL JOIN presents AS present USING (id) WHERE {changed}
-                ) THEN
-                    UPDATE catalogue SET version = version + 1;
-                END IF;
-                RETURN NULL;
-            END $$"
-        ),
+        raise_if_changed(""),
         "CREATE TRIGGER events_catalogue_insert AFTER INSERT ON events REFERENCING NEW TABLE AS touched
         FOR EACH STATEMENT EXECUTE FUNCTION raise_catalogue_if_any()"
             .to_owned(),
@@ -78,6 +67,24 @@ fn postgres() -> Vec<String> {
         FOR EACH STATEMENT EXECUTE FUNCTION raise_catalogue_if_changed()"
             .to_owned(),
     ]
+}
+
+/// The function of the trigger on updates, which knows the rows as `formers` and `presents`. What it
+/// does `also`, it does after it has locked the programme's row, and only if that is another one.
+pub(crate) fn raise_if_changed(also: &str) -> String {
+    let changed = listed_otherwise("former", "present", "IS DISTINCT FROM");
+    format!(
+        "CREATE OR REPLACE FUNCTION raise_catalogue_if_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF EXISTS (
+                SELECT FROM formers AS former FULL JOIN presents AS present USING (id) WHERE {changed}
+            ) THEN
+                UPDATE catalogue SET version = version + 1;
+                {also}
+            END IF;
+            RETURN NULL;
+        END $$"
+    )
 }
 
 fn sqlite() -> Vec<String> {

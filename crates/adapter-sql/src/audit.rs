@@ -1,9 +1,9 @@
-//! Whether seats and registrations agree.
+//! Whether seats and registrations agree, and the programme with its events.
 
 use async_trait::async_trait;
 use domain::RegistrationStatus;
-use domain::ports::{Audit, Inconsistency, StoreError};
-use sea_orm::{ConnectionTrait, DatabaseConnection, FromQueryResult, Statement, TransactionTrait};
+use domain::ports::{Audit, CountAstray, Inconsistency, SeatsAstray, StoreError};
+use sea_orm::{ConnectionTrait, DatabaseConnection, FromQueryResult, QueryResult, Statement, TransactionTrait};
 
 use crate::Sql;
 use crate::entity::Row;
@@ -27,8 +27,41 @@ struct Found {
     deleted: i64,
 }
 
-/// One statement, and so one snapshot. It reads everything, and takes the time it needs.
+/// Where the programme is a table, and not a view of the events, it may list others than there are.
+const LISTED_OTHERWISE: &str = "SELECT COALESCE(expected.event_id, listed.event_id) AS id \
+    FROM programme_expected AS expected FULL JOIN programme AS listed ON listed.event_id = expected.event_id \
+    WHERE (listed.date, listed.title_folded, listed.has_seats) \
+        IS DISTINCT FROM (expected.date, expected.title_folded, expected.has_seats) \
+    ORDER BY 1";
+
+const COUNTED_OTHERWISE: &str = "SELECT CAST(scale AS bigint) AS scale, CAST(span AS bigint) AS span, \
+        CAST(SUM(standing) AS bigint) AS excess, CAST(SUM(with_seats) AS bigint) AS excess_with_seats \
+    FROM (SELECT scale, span, standing, with_seats FROM programme_counts UNION ALL \
+        SELECT scale, span, -standing, -with_seats FROM programme_counted) AS counts \
+    GROUP BY scale, span HAVING SUM(standing) <> 0 OR SUM(with_seats) <> 0 ORDER BY 1, 2";
+
 async fn inconsistencies(db: DatabaseConnection, engine: Engine) -> Result<Vec<Inconsistency>, StoreError> {
+    let mut found = seats_astray(&db, engine).await?;
+    if engine == Engine::Postgres {
+        for row in unhurried(&db, Statement::from_string(engine.backend(), LISTED_OTHERWISE)).await? {
+            let id: i64 = row.try_get("", "id").map_err(failed)?;
+            found.push(Inconsistency::Listing { event: Row { table: "programme", id }.event_id("event_id", id)? });
+        }
+    }
+    for row in unhurried(&db, Statement::from_string(engine.backend(), COUNTED_OTHERWISE)).await? {
+        let number = |name: &str| row.try_get::<i64>("", name).map_err(failed);
+        let scale = number("scale")?;
+        found.push(Inconsistency::Count(CountAstray {
+            first_day: number("span")? << scale,
+            days: 1 << scale,
+            excess: number("excess")?,
+            excess_with_seats: number("excess_with_seats")?,
+        }));
+    }
+    Ok(found)
+}
+
+async fn seats_astray(db: &DatabaseConnection, engine: Engine) -> Result<Vec<Inconsistency>, StoreError> {
     let sql = "SELECT event.id, CAST(event.total_seats AS bigint) AS total_seats, \
                       CAST(event.available_seats AS bigint) AS available_seats, \
                       COALESCE(held.confirmed, CAST(0 AS bigint)) AS confirmed, \
@@ -41,22 +74,28 @@ async fn inconsistencies(db: DatabaseConnection, engine: Engine) -> Result<Vec<I
                ORDER BY event.id";
     let confirmed = RegistrationStatus::Confirmed.as_str();
     let statement = Statement::from_sql_and_values(engine.backend(), sql, [confirmed.into()]);
-    let tx = db.begin().await.map_err(failed)?;
-    if engine == Engine::Postgres {
-        tx.execute_unprepared("SET LOCAL statement_timeout = 0").await.map_err(failed)?;
-    }
-    let rows = tx.query_all_raw(statement).await.map_err(failed)?;
-    tx.commit().await.map_err(failed)?;
+    let rows = unhurried(db, statement).await?;
     rows.iter()
         .map(|row| {
             let found = Found::from_query_result(row, "").map_err(failed)?;
-            Ok(Inconsistency {
+            Ok(Inconsistency::Seats(SeatsAstray {
                 event: Row { table: "events", id: found.id }.event_id("id", found.id)?,
                 total_seats: found.total_seats,
                 available_seats: found.available_seats,
                 confirmed: found.confirmed,
                 deleted: found.deleted != 0,
-            })
+            }))
         })
         .collect()
+}
+
+/// One statement, and so one snapshot. It reads everything, and takes the time it needs.
+async fn unhurried(db: &DatabaseConnection, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
+    let tx = db.begin().await.map_err(failed)?;
+    if statement.db_backend == Engine::Postgres.backend() {
+        tx.execute_unprepared("SET LOCAL statement_timeout = 0").await.map_err(failed)?;
+    }
+    let rows = tx.query_all_raw(statement).await.map_err(failed)?;
+    tx.commit().await.map_err(failed)?;
+    Ok(rows)
 }

@@ -6,18 +6,17 @@ use async_trait::async_trait;
 use domain::ports::{
     CreateEventError, DeleteEvent, DeleteEventError, DeletedEvent, Events, StoreError, UpdateEvent, UpdateEventError,
 };
-use domain::{Command, Committed, Event, EventDraft, EventFilter, EventId, EventSort, Page, PageRequest, Version};
+use domain::{Command, Committed, Event, EventDraft, EventFilter, EventId, Page, PageRequest, Version};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Expr, ExprTrait, LikeExpr, Order, Query};
-use sea_orm::{ColumnTrait, Condition, EntityTrait, FromQueryResult, QueryFilter};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use serde::{Deserialize, Serialize};
 
 use crate::entity::{event, registration, stored};
 use crate::error::failed;
-use crate::page::{self, PagedQuery};
 use crate::tx::{Tx, for_update};
 use crate::work::{Reading, Writing};
-use crate::{Sql, idempotency};
+use crate::{Sql, idempotency, programme};
 
 #[async_trait]
 impl Events for Sql {
@@ -31,8 +30,8 @@ impl Events for Sql {
     }
 
     async fn list(&self, filter: &EventFilter, page: PageRequest) -> Result<Arc<Page<Event>>, StoreError> {
-        let filter = filter.clone();
-        self.read("list_events", move |reading| list(reading, filter, page)).await.map(Arc::new)
+        let (filter, totals) = (filter.clone(), self.0.totals.clone());
+        self.read("list_events", move |reading| programme::list(reading, totals, filter, page)).await.map(Arc::new)
     }
 
     async fn create(&self, command: Command<EventDraft>) -> Result<Committed<Event>, CreateEventError> {
@@ -98,51 +97,6 @@ async fn find_many(Reading { db, engine }: Reading, ids: Vec<EventId>) -> Result
         .await
         .map_err(failed)?;
     rows.into_iter().map(Event::try_from).collect()
-}
-
-async fn list(reading: Reading, filter: EventFilter, page: PageRequest) -> Result<Page<Event>, StoreError> {
-    const PREFIX: &str = "e_";
-    let mut matching = Query::select();
-    matching.from(event::Entity).cond_where(listed(&filter));
-    let mut rows = matching.clone();
-    page::columns::<event::Entity>(&mut rows, PREFIX);
-    let by = match filter.order.by {
-        EventSort::Date => "e_date",
-        EventSort::Title => "e_title_folded",
-        EventSort::AvailableSeats => "e_available_seats",
-    };
-    let direction = if filter.order.descending { Order::Desc } else { Order::Asc };
-    let query = PagedQuery { matching, rows, order: vec![(by, direction), ("e_id", Order::Asc)] };
-    page::read(&reading, query, page, |row| {
-        event::Model::from_query_result(row, PREFIX).map_err(failed).and_then(Event::try_from)
-    })
-    .await
-}
-
-/// Which rows are on a list.
-fn listed(filter: &EventFilter) -> Condition {
-    let searched = filter.search.as_ref().map(|search| {
-        let pattern = LikeExpr::new(format!("%{}%", literally(search.folded()))).escape('\\');
-        Expr::col(event::Column::TitleFolded).like(pattern)
-    });
-    Condition::all()
-        .add(event::Column::DeletedAt.is_null())
-        .add_option(searched)
-        .add_option(filter.from.map(|from| event::Column::Date.gte(from.as_datetime())))
-        .add_option(filter.to.map(|to| event::Column::Date.lte(to.as_datetime())))
-        .add_option(filter.available_only.then(|| event::Column::AvailableSeats.gt(0)))
-}
-
-/// A text as a part of a `LIKE` pattern that stands for itself.
-fn literally(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for character in text.chars() {
-        if matches!(character, '\\' | '%' | '_') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern
 }
 
 async fn create(writing: Writing, command: Command<EventDraft>) -> Result<Committed<Event>, CreateEventError> {
@@ -213,11 +167,15 @@ async fn update_in(tx: &Tx, command: &Command<UpdateEvent>) -> Result<Committed<
 async fn delete(writing: Writing, command: Command<DeleteEvent>) -> Result<Committed<DeletedEvent>, DeleteEventError> {
     let _place = writing.enter_lane(command.what.event).await?;
     let tx = writing.begin().await?;
-    let deleted = delete_in(&tx, &command).await;
+    let deleted = delete_in(&writing, &tx, &command).await;
     tx.finish(deleted).await
 }
 
-async fn delete_in(tx: &Tx, command: &Command<DeleteEvent>) -> Result<Committed<DeletedEvent>, DeleteEventError> {
+async fn delete_in(
+    writing: &Writing,
+    tx: &Tx,
+    command: &Command<DeleteEvent>,
+) -> Result<Committed<DeletedEvent>, DeleteEventError> {
     let row = locked(tx, command.what.event).await?;
     if let Some(replay) = idempotency::claim::<_, Deleted, _>(tx, command).await? {
         return Ok(replay);
@@ -228,6 +186,9 @@ async fn delete_in(tx: &Tx, command: &Command<DeleteEvent>) -> Result<Committed<
         return Err(DeleteEventError::Stale);
     }
     event.delete(tx.now());
+    // Of a great event it takes seconds, in which nobody waits but those who want its seats: what
+    // concerns all, the catalogue's row, is written last.
+    writing.take_all_the_time(tx).await?;
     let cancelled = registration::Entity::update_many()
         .col_expr(registration::Column::Status, Expr::value(domain::RegistrationStatus::Cancelled.as_str()))
         .col_expr(registration::Column::Version, Expr::col(registration::Column::Version).add(1))
@@ -254,15 +215,5 @@ async fn write(tx: &Tx, id: EventId, columns: event::ActiveModel) -> Result<(), 
         Ok(())
     } else {
         Err(StoreError::fault(format!("event {id} vanished under its lock")))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_pattern_would_mean_is_searched_as_it_is() {
-        assert_eq!(literally(r"100%_\o/"), r"100\%\_\\o/");
     }
 }

@@ -17,7 +17,8 @@
 //! | `idempotency` | keys, kept in the transaction of their effect |
 //! | `events`, `bookings`, `registrations`, `users`, `sessions`, `versions`, `audit`, `probe` | one port each |
 //! | `entity` | rows, and their conversions |
-//! | `page` | one page of rows with the total, in one statement |
+//! | `programme` | lists of events, whatever their number |
+//! | `page` | one page of registrations with the total, in one statement |
 //! | `error` | what a driver's error means |
 
 mod audit;
@@ -32,6 +33,7 @@ mod lane;
 mod migrate;
 mod page;
 mod probe;
+mod programme;
 mod registrations;
 mod sessions;
 mod tx;
@@ -53,6 +55,7 @@ pub use connect::{PoolState, SqlOptions};
 use connect::Pools;
 use group_commit::Desk;
 use lane::Lanes;
+use programme::Totals;
 
 /// How many rows one transaction forgets. On `SQLite` nobody writes meanwhile.
 const PURGED_AT_ONCE: u64 = 1_000;
@@ -65,6 +68,7 @@ struct Parts {
     pools: Pools,
     lanes: Lanes,
     desk: Desk,
+    totals: Totals,
     clock: Arc<dyn Clock>,
     /// Where the work is done, whoever asks.
     runtime: Handle,
@@ -80,6 +84,7 @@ impl Sql {
             pools,
             lanes: Lanes::default(),
             desk: Desk::new(options.pool_size),
+            totals: Totals::default(),
             clock,
             runtime: Handle::current(),
         })))

@@ -23,6 +23,10 @@ pub(crate) const LOCK_WAIT: Duration = Duration::from_millis(4_500);
 /// queue, and the lock's own timeout counts each wait by itself; this one counts both.
 pub(crate) const STATEMENT_WAIT: Duration = Duration::from_millis(4_800);
 
+/// When a write that works on many rows has to be done with them, to be committed before its caller is
+/// told that there was no answer in time.
+const WORK_WAIT: Duration = Duration::from_millis(8_500);
+
 /// A write that has waited this long already is given less time at the lock.
 const NOTABLE_WAIT: Duration = Duration::from_millis(250);
 
@@ -98,6 +102,16 @@ impl Writing {
             tx.execute_unprepared(&hurry).await.map_err(failed)?;
         }
         Ok(tx)
+    }
+
+    /// Lets the statements to come take as long as the caller waits: locks are held already, and the
+    /// work is much.
+    pub(crate) async fn take_all_the_time(&self, tx: &Tx) -> Result<(), StoreError> {
+        if self.engine == Engine::Postgres {
+            let left = WORK_WAIT.saturating_sub(self.begun.elapsed()).as_millis().max(50);
+            tx.execute_unprepared(&format!("SET LOCAL statement_timeout = {left}")).await.map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// When a wait for a lock has to end.

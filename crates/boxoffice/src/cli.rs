@@ -253,7 +253,7 @@ async fn check(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Exi
         say(&inconsistency.to_string())?;
     }
     if found.is_empty() {
-        say("consistent: every event's seats agree with its registrations")?;
+        say("consistent: every event's seats agree with its registrations, and the programme with its events")?;
         Ok(ExitCode::SUCCESS)
     } else {
         Ok(ExitCode::from(FAILED))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::ports::Inconsistency;
+use domain::ports::{Inconsistency, SeatsAstray};
 
 use crate::harness::store::Store;
 
@@ -33,12 +33,8 @@ async fn every_event_whose_seats_do_not_add_up_is_named(store: Arc<Store>) {
     let [too_few, _, too_many] = events;
     store.run_sql(&format!("UPDATE events SET available_seats = 8 WHERE id = {too_few}")).await.unwrap();
     store.run_sql(&format!("UPDATE events SET available_seats = 10 WHERE id = {too_many}")).await.unwrap();
-    let wrong = |event, available_seats| Inconsistency {
-        event,
-        total_seats: 10,
-        available_seats,
-        confirmed: 1,
-        deleted: false,
+    let wrong = |event, available_seats| {
+        Inconsistency::Seats(SeatsAstray { event, total_seats: 10, available_seats, confirmed: 1, deleted: false })
     };
     assert_eq!(store.audit.inconsistencies().await.unwrap(), [wrong(too_few, 8), wrong(too_many, 10)]);
 }
@@ -50,8 +46,8 @@ async fn a_deleted_event_with_a_holder_is_named(store: Arc<Store>) {
     store.delete(event).await;
     store.run_sql(&format!("UPDATE registrations SET status = 'confirmed' WHERE event_id = {event}")).await.unwrap();
     store.run_sql(&format!("UPDATE events SET available_seats = 9 WHERE id = {event}")).await.unwrap();
-    let expected = Inconsistency { event, total_seats: 10, available_seats: 9, confirmed: 1, deleted: true };
-    assert_eq!(store.audit.inconsistencies().await.unwrap(), [expected]);
+    let expected = SeatsAstray { event, total_seats: 10, available_seats: 9, confirmed: 1, deleted: true };
+    assert_eq!(store.audit.inconsistencies().await.unwrap(), [Inconsistency::Seats(expected)]);
 }
 
 async fn the_database_itself_refuses_impossible_seats_and_second_registrations(store: Arc<Store>) {

@@ -44,6 +44,7 @@ mod group_commit;
 mod idempotency;
 mod listing;
 mod migrations;
+mod programme;
 mod registrations;
 mod sessions;
 mod users;

@@ -7,9 +7,24 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::EventId;
 
+/// Something stored that does not agree with something else that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inconsistency {
+    /// An event's seats and its registrations.
+    Seats(SeatsAstray),
+    /// An event, and what lists of events show of it: it stands and is not listed as it is, or is
+    /// listed and does not stand.
+    Listing {
+        /// The event.
+        event: EventId,
+    },
+    /// The events on the programme within some days, and their kept number.
+    Count(CountAstray),
+}
+
 /// An event whose seats and registrations do not agree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inconsistency {
+pub struct SeatsAstray {
     /// The event.
     pub event: EventId,
     /// Its number of seats, as stored.
@@ -22,15 +37,37 @@ pub struct Inconsistency {
     pub deleted: bool,
 }
 
+/// A count of events that is not theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CountAstray {
+    /// The first of the days, counted from 0001-01-01.
+    pub first_day: i64,
+    /// How many days.
+    pub days: i64,
+    /// By how many the kept number of events is too great.
+    pub excess: i64,
+    /// By how many the kept number of events with free seats is too great.
+    pub excess_with_seats: i64,
+}
+
 impl fmt::Display for Inconsistency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { event, total_seats, available_seats, confirmed, deleted } = self;
-        let deleted = if *deleted { " (deleted)" } else { "" };
-        write!(
-            f,
-            "event {event}{deleted}: {total_seats} seats, {available_seats} available, \
-             but {confirmed} confirmed registrations"
-        )
+        match self {
+            Self::Seats(SeatsAstray { event, total_seats, available_seats, confirmed, deleted }) => {
+                let deleted = if *deleted { " (deleted)" } else { "" };
+                write!(
+                    f,
+                    "event {event}{deleted}: {total_seats} seats, {available_seats} available, \
+                     but {confirmed} confirmed registrations"
+                )
+            }
+            Self::Listing { event } => write!(f, "event {event}: the programme does not list it as it is"),
+            Self::Count(CountAstray { first_day, days, excess, excess_with_seats }) => write!(
+                f,
+                "programme: the events of {days} days from day {first_day} on are counted wrongly, \
+                 by {excess:+}, and by {excess_with_seats:+} with free seats"
+            ),
+        }
     }
 }
 
@@ -39,6 +76,7 @@ impl fmt::Display for Inconsistency {
 #[async_trait]
 pub trait Audit: Send + Sync {
     /// Every event for which `available = total − confirmed` does not hold, or that is deleted and
-    /// has confirmed registrations, by id. Read in one snapshot.
+    /// has confirmed registrations, by id; then every event that is listed otherwise than it is, by
+    /// id; then every count of the programme that is wrong. Each of the three is read in one snapshot.
     async fn inconsistencies(&self) -> Result<Vec<Inconsistency>, StoreError>;
 }

@@ -16,7 +16,7 @@ mod tokens;
 mod users;
 mod versions;
 
-pub use audit::{Audit, Inconsistency};
+pub use audit::{Audit, CountAstray, Inconsistency, SeatsAstray};
 pub use bookings::{BookError, BookSeat, Bookings, CancelError, CancelSeat};
 pub use clock::Clock;
 pub use events::{
