@@ -210,7 +210,7 @@ mod tests {
         versions.expect_confirm().returning(|_| Ok(VersionAnswer::default()));
         let cache = Cache::new(Arc::new(versions), Arc::new(Shelf::default()), CacheOptions::default());
         let elsewhere = tokio::task::spawn_blocking(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             runtime.block_on(cache.confirm(VersionQuestion::default())).is_ok()
         });
         assert!(elsewhere.await.unwrap());

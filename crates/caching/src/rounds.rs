@@ -7,10 +7,15 @@ use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use domain::ports::StoreError;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+
+/// How long somebody waits for an answer, the runs before theirs included: longer than any statement may
+/// take, and short enough for two answers within the time of one request.
+const PATIENCE: Duration = Duration::from_millis(4_900);
 
 /// Answers questions in rounds: all who wait for a key when a run starts share it, and nobody ever
 /// joins a run that began before they came.
@@ -20,9 +25,9 @@ use tokio::sync::oneshot;
 /// way, whoever comes gathers for the next one.
 ///
 /// Runs are tasks of one runtime, whatever runtime the askers are on; or, [nearby](Rounds::nearby),
-/// of the runtime of the asker who was first. An asker who stops waiting
-/// hurts nobody: a run that has begun is finished for the others, one that has not forgets them. A
-/// run that panics fails those who shared it and no one else. A key that nobody asks for takes no
+/// of the runtime of the asker who was first. An asker who stops waiting, as all do who have waited too
+/// long, hurts nobody: a run that has begun is finished for the others, one that has not forgets them.
+/// A run that panics fails those who shared it and no one else. A key that nobody asks for takes no
 /// memory.
 pub(crate) struct Rounds<K, Q, A> {
     inner: Arc<Inner<K, Q, A>>,
@@ -33,6 +38,7 @@ type Run<K, Q, A> = dyn Fn(K, Vec<Q>) -> Pin<Box<dyn Future<Output = A> + Send>>
 
 struct Inner<K, Q, A> {
     lanes: usize,
+    patience: Duration,
     /// Where runs are carried out; `None` for where they are asked for.
     runtime: Option<Handle>,
     run: Box<Run<K, Q, A>>,
@@ -50,13 +56,21 @@ struct Waiter<Q, A> {
     answer: oneshot::Sender<A>,
 }
 
-/// A run came to no end: it panicked, or its runtime is shutting down.
+/// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RunLost;
+pub(crate) enum NoAnswer {
+    /// The run came to no end: it panicked, or its runtime is shutting down.
+    Lost,
+    /// The asker has waited long enough.
+    Late,
+}
 
-impl From<RunLost> for StoreError {
-    fn from(_: RunLost) -> Self {
-        Self::fault("a read shared by several readers came to no end")
+impl From<NoAnswer> for StoreError {
+    fn from(none: NoAnswer) -> Self {
+        match none {
+            NoAnswer::Lost => Self::fault("a read shared by several readers came to no end"),
+            NoAnswer::Late => Self::unavailable("a read shared by several readers was not answered in time"),
+        }
     }
 }
 
@@ -89,11 +103,11 @@ where
         F: Future<Output = A> + Send + 'static,
     {
         let run: Box<Run<K, Q, A>> = Box::new(move |key, questions| Box::pin(run(key, questions)));
-        Self { inner: Arc::new(Inner { lanes, runtime, run, rooms: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { lanes, patience: PATIENCE, runtime, run, rooms: Mutex::default() }) }
     }
 
     /// The answer of the first run for `key` that starts after the call.
-    pub(crate) async fn ask(&self, key: K, question: Q) -> Result<A, RunLost> {
+    pub(crate) async fn ask(&self, key: K, question: Q) -> Result<A, NoAnswer> {
         let (answer, answered) = oneshot::channel();
         let starts = {
             let mut rooms = self.inner.rooms();
@@ -111,7 +125,10 @@ where
                 None => tokio::spawn(turn.run()),
             };
         }
-        answered.await.map_err(|_| RunLost)
+        match tokio::time::timeout(self.inner.patience, answered).await {
+            Ok(answer) => answer.map_err(|_| NoAnswer::Lost),
+            Err(_) => Err(NoAnswer::Late),
+        }
     }
 
     /// How many keys are asked for.
@@ -241,7 +258,7 @@ mod tests {
         rounds: &Arc<Rounds<u8, u8, &'static str>>,
         key: u8,
         question: u8,
-    ) -> JoinHandle<Result<&'static str, RunLost>> {
+    ) -> JoinHandle<Result<&'static str, NoAnswer>> {
         let rounds = Arc::clone(rounds);
         tokio::spawn(async move { rounds.ask(key, question).await })
     }
@@ -318,6 +335,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nobody_waits_for_ever_behind_a_run_that_hangs() {
+        let (mut rounds, mut runs) = rounds(1);
+        Arc::get_mut(&mut Arc::get_mut(&mut rounds).unwrap().inner).unwrap().patience = Duration::from_millis(20);
+        let first = ask(&rounds, 7, 1);
+        let _hangs = runs.recv().await.unwrap();
+        let behind = ask(&rounds, 7, 2);
+        assert_eq!(behind.await.unwrap(), Err(NoAnswer::Late));
+        assert_eq!(first.await.unwrap(), Err(NoAnswer::Late));
+    }
+
+    #[tokio::test]
     async fn keys_do_not_wait_for_each_other() {
         let (rounds, mut runs) = rounds(1);
         let _one = ask(&rounds, 1, 0);
@@ -358,7 +386,7 @@ mod tests {
         let lucky = ask(&rounds, 7, 2);
         until(|| rounds.waiting(&7) == 1).await;
         drop(run.finish);
-        assert_eq!(unlucky.await.unwrap(), Err(RunLost));
+        assert_eq!(unlucky.await.unwrap(), Err(NoAnswer::Lost));
         runs.recv().await.unwrap().finish.send("well").unwrap();
         assert_eq!(lucky.await.unwrap(), Ok("well"));
         until(|| rounds.open() == 0).await;
@@ -367,7 +395,7 @@ mod tests {
     #[test]
     fn a_run_nearby_begins_after_everybody_who_was_about_to_ask() {
         let rounds = Arc::new(Rounds::nearby(1, |_: u8, questions: Vec<u8>| async move { questions.len() }));
-        let askers = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let askers = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         askers.block_on(async {
             let crowd: Vec<_> = (0..50)
                 .map(|question| {
@@ -385,14 +413,14 @@ mod tests {
     fn a_runtime_that_is_gone_answers_an_error_at_once() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let rounds: Rounds<u8, u8, u8> = Rounds::new(runtime.handle().clone(), 1, |_, _| std::future::pending());
-        let askers = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let askers = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         askers.block_on(async {
             let mut waiting = pin!(rounds.ask(7, 1));
             let pending = poll_fn(|context| std::task::Poll::Ready(waiting.as_mut().poll(context).is_pending())).await;
             assert!(pending);
             runtime.shutdown_background();
-            assert_eq!(waiting.await, Err(RunLost));
-            assert_eq!(rounds.ask(7, 2).await, Err(RunLost));
+            assert_eq!(waiting.await, Err(NoAnswer::Lost));
+            assert_eq!(rounds.ask(7, 2).await, Err(NoAnswer::Lost));
             assert_eq!(rounds.open(), 0);
         });
     }
