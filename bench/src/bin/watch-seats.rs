@@ -1,0 +1,124 @@
+//! Watches an event's seats through many streams at once, and tells when all of them know the end.
+//!
+//! `watch-seats <host:port> <event> <watchers>` opens the streams and writes `watching` once each has
+//! its first state. A line on standard input says that the last booking was answered: then the event is
+//! asked for its seats, and one line of figures is written: how many watchers there are, how many
+//! milliseconds after that the last of them had been told the same number, how many were not within
+//! ten seconds, and how many messages came in all.
+
+use std::io::{Write, stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::Semaphore;
+
+/// How many connections are being opened at a time: fewer than a listener's backlog.
+const OPENING: usize = 64;
+
+/// How long the last watcher may take to be told.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks at what the watchers know.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What a watcher has been told; none at first.
+const NOTHING: u64 = u64::MAX;
+
+/// What all watchers have been told.
+struct Told {
+    available: Vec<AtomicU64>,
+    messages: AtomicU64,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [address, event, watchers] = arguments.as_slice() else {
+        bail!("usage: watch-seats <host:port> <event> <watchers>");
+    };
+    let watchers: usize = watchers.parse()?;
+    let told = Arc::new(Told {
+        available: (0..watchers).map(|_| AtomicU64::new(NOTHING)).collect(),
+        messages: AtomicU64::new(0),
+    });
+    let opening = Arc::new(Semaphore::new(OPENING));
+    for watcher in 0..watchers {
+        let permit = Arc::clone(&opening).acquire_owned().await?;
+        let (address, path, told) = (address.clone(), format!("/api/events/{event}/seats/stream"), Arc::clone(&told));
+        tokio::spawn(async move {
+            if let Ok(stream) = get(&address, &path, "text/event-stream").await {
+                drop(permit);
+                // A stream that ends early leaves its watcher behind, and that is counted.
+                let _ = watch(stream, watcher, &told).await;
+            }
+        });
+    }
+    let behind = |seats: u64| told.available.iter().filter(|told| told.load(Ordering::Relaxed) != seats).count();
+    let opened = Instant::now();
+    while told.available.iter().any(|told| told.load(Ordering::Relaxed) == NOTHING) {
+        ensure!(opened.elapsed() < PATIENCE, "not every stream has begun");
+        tokio::time::sleep(LOOK).await;
+    }
+    writeln!(stdout(), "watching")?;
+
+    BufReader::new(tokio::io::stdin()).lines().next_line().await?;
+    let ended = Instant::now();
+    let seats = present(address, event).await?;
+    while behind(seats) > 0 && ended.elapsed() < PATIENCE {
+        tokio::time::sleep(LOOK).await;
+    }
+    let (millis, messages) = (ended.elapsed().as_millis(), told.messages.load(Ordering::Relaxed));
+    writeln!(stdout(), "figures {watchers} {millis} {} {messages}", behind(seats))?;
+    Ok(())
+}
+
+/// Sends a request; the head of its answer has been read, and says 200.
+async fn get(address: &str, path: &str, accepts: &str) -> anyhow::Result<BufReader<OwnedReadHalf>> {
+    let (answer, mut request) = TcpStream::connect(address).await?.into_split();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accepts}\r\nConnection: close\r\n\r\n");
+    request.write_all(head.as_bytes()).await?;
+    // Half a connection that is dropped is shut down.
+    request.forget();
+    let mut answer = BufReader::with_capacity(1024, answer);
+    let mut line = String::new();
+    answer.read_line(&mut line).await?;
+    ensure!(line.starts_with("HTTP/1.1 200"), "{path} answered {line}");
+    while line != "\r\n" {
+        line.clear();
+        ensure!(answer.read_line(&mut line).await? > 0, "{path} answered half a head");
+    }
+    Ok(answer)
+}
+
+async fn watch(mut stream: BufReader<OwnedReadHalf>, watcher: usize, told: &Told) -> anyhow::Result<()> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        if let Some(seats) = available_seats(&line) {
+            told.messages.fetch_add(1, Ordering::Relaxed);
+            if let Some(told) = told.available.get(watcher) {
+                told.store(seats, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// The event's seats as the API answers them.
+async fn present(address: &str, event: &str) -> anyhow::Result<u64> {
+    let mut body = String::new();
+    get(address, &format!("/api/events/{event}"), "application/json").await?.read_to_string(&mut body).await?;
+    available_seats(&body).context("the event has no seats")
+}
+
+fn available_seats(json: &str) -> Option<u64> {
+    let (_, rest) = json.split_once(r#""available_seats":"#)?;
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
