@@ -42,4 +42,5 @@ mod http;
 mod limits;
 mod listing;
 mod operation;
+mod page;
 mod profile;

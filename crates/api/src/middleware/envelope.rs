@@ -108,7 +108,10 @@ fn finish_headers(response: &mut ServiceResponse, request_id: HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, request_id);
     for (name, value) in SECURITY_HEADERS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        // A page may have a policy of its own.
+        if !headers.contains_key(name) {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
     }
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

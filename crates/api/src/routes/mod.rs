@@ -5,6 +5,7 @@ mod bookings;
 mod docs;
 mod events;
 mod health;
+mod page;
 mod users;
 
 use std::future::{Ready, ready};
@@ -25,6 +26,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     users::configure(config);
     health::configure(config);
     docs::configure(config);
+    page::configure(config);
 }
 
 /// What the routes say of themselves, before [`crate::openapi`] completes it.
