@@ -45,6 +45,7 @@ mod idempotency;
 mod listing;
 mod migrations;
 mod registrations;
+mod seat_changes;
 mod sessions;
 mod users;
 mod versions;
