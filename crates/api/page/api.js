@@ -36,20 +36,29 @@ export class Problem extends Error {
 }
 
 /** Reads an address: `{ body, headers }`. */
-export const read = (path) => call("GET", path);
+export const read = (path) => persist(() => call("GET", path));
 
 /** Changes something, once, however often it has to be sent. */
 export async function write(method, path, body, headers = {}) {
   const request = [method, path, JSON.stringify(body)].join(" ");
   const key = unsettled?.request === request ? unsettled.key : newKey();
   unsettled = { request, key };
+  try {
+    const answer = await persist(() => call(method, path, body, { ...headers, "Idempotency-Key": key }));
+    unsettled = null;
+    return answer;
+  } catch (problem) {
+    if (!problem.passing) unsettled = null;
+    throw problem;
+  }
+}
+
+/** Tries again what may only have to be tried again. */
+async function persist(attempt) {
   for (let tries = 1; ; tries++) {
     try {
-      const answer = await call(method, path, body, { ...headers, "Idempotency-Key": key });
-      unsettled = null;
-      return answer;
+      return await attempt();
     } catch (problem) {
-      if (!problem.passing) unsettled = null;
       if (!problem.passing || tries === TRIES) throw problem;
       await pause(problem.retryAfter || tries);
     }

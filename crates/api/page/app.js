@@ -163,7 +163,7 @@ function showBooking(id) {
 const live = new LiveSeats({
   seats: (message) => showSeats(message, message.event_id),
   gone: (id) => {
-    say(`“${shown.get(id)?.event.title ?? "An event"}” was taken off the programme.`);
+    say(`“${shown.get(id).event.title}” was taken off the programme.`);
     loadEvents();
   },
   // Of the events we ask for, one is not there any more.
@@ -335,8 +335,10 @@ async function remove({ id, title }) {
   const { body } = await read(`/api/events/${id}`);
   const text = `It leaves the programme, and ${count(body.registration_count, "booking")} will be cancelled. This cannot be undone.`;
   if (!(await sure(`Delete “${title}”?`, text, "Delete"))) return;
-  const answer = await write("DELETE", `/api/events/${id}`);
-  await afterChange(`“${title}” is deleted; ${count(answer.body.cancelled_registrations, "booking")} cancelled.`);
+  // What we do ourselves nobody has to tell us.
+  live.watch([...shown.keys()].filter((other) => other !== id));
+  const answer = await write("DELETE", `/api/events/${id}`).finally(loadEvents);
+  say(`“${title}” is deleted; ${count(answer.body.cancelled_registrations, "booking")} cancelled.`);
 }
 
 function afterChange(said) {
@@ -455,11 +457,10 @@ function showErrors(form, problem) {
   const fields = (problem.errors ?? []).filter(({ field }) => form.elements[field]);
   for (const { field, message } of fields) {
     const input = form.elements[field];
-    const note = document.createElement("small");
-    Object.assign(note, { id: `wrong-${field}`, className: "error", textContent: sentence(message) });
+    const note = Object.assign(document.createElement("small"), { className: "error", textContent: sentence(message) });
+    // Within the label, so that it is read out with it.
     input.after(note);
     input.setAttribute("aria-invalid", "true");
-    input.setAttribute("aria-describedby", note.id);
   }
   if (fields.length) $("[aria-invalid]", form).focus();
   else showWrong($(".wrong", form), words(problem));
@@ -467,10 +468,7 @@ function showErrors(form, problem) {
 
 function clearErrors(form) {
   for (const note of form.querySelectorAll(".error")) note.remove();
-  for (const input of form.querySelectorAll("[aria-invalid]")) {
-    input.removeAttribute("aria-invalid");
-    input.removeAttribute("aria-describedby");
-  }
+  for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
   showWrong($(".wrong", form), "");
 }
 

@@ -8,12 +8,16 @@
  * The first message about an event is its present state, so nothing is missed by subscribing late or
  * again. Versions only grow: what is not newer than what we have is dropped. A lost connection is
  * made again, at once and then ever more slowly, with some chance in it so that a thousand pages do
- * not come back in the same instant.
+ * not come back in the same instant. A line can also be dead without a word, after a nap of the
+ * machine or behind a router that forgot it: so every now and then we subscribe to one event again,
+ * which is answered if anybody is there.
  */
 
 const MOST_EVENTS = 100;
 const LONGEST_WAIT_MS = 10_000;
 const STEADY_MS = 5_000;
+const CHECK_EVERY_MS = 15_000;
+const ASK_AGAIN_MS = 2_000;
 
 export class LiveSeats {
   #listener;
@@ -22,13 +26,16 @@ export class LiveSeats {
   #newest = new Map();
   #tries = 0;
   #timer;
+  #again;
+  #asked = 0;
+  #heard = 0;
 
   /** `listener` has `seats(message)`, `gone(id)`, `refused(error)` and `state(name)`. */
   constructor(listener) {
     this.#listener = listener;
     this.#connect();
+    setInterval(() => this.#check(), CHECK_EVERY_MS);
     addEventListener("online", () => this.#hurry());
-    // After a nap of the machine the line may be dead without knowing. Using it tells.
     document.addEventListener("visibilitychange", () => {
       if (!document.hidden) this.#hurry();
     });
@@ -57,7 +64,7 @@ export class LiveSeats {
     let opened = Infinity;
     this.#socket = socket;
     socket.onopen = () => {
-      opened = Date.now();
+      opened = this.#heard = Date.now();
       this.#listener.state("live");
       this.#send("subscribe", [...this.#wanted]);
     };
@@ -77,10 +84,23 @@ export class LiveSeats {
   }
 
   #hurry() {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#send("subscribe", [...this.#wanted]);
+    this.#check();
     if (this.#socket.readyState !== WebSocket.CLOSED) return;
     clearTimeout(this.#timer);
     this.#connect();
+  }
+
+  /** Asks whether anybody is there; if the question before had no answer, nobody is. */
+  #check() {
+    const socket = this.#socket;
+    if (socket.readyState !== WebSocket.OPEN || this.#wanted.size === 0) return;
+    if (this.#asked > this.#heard && Date.now() - this.#asked > ASK_AGAIN_MS) {
+      socket.onmessage = socket.onclose = null;
+      socket.close();
+      return this.#lost();
+    }
+    this.#asked = Date.now();
+    this.#send("subscribe", [...this.#wanted].slice(0, 1));
   }
 
   #send(verb, ids) {
@@ -88,12 +108,21 @@ export class LiveSeats {
   }
 
   #receive(message) {
-    if (message.error) this.#listener.refused(message.error);
-    else if ("deleted" in message) this.#listener.gone(message.deleted);
+    this.#heard = Date.now();
+    if (message.error) this.#refused(message.error);
+    else if (this.#wanted.has(message.deleted)) this.#listener.gone(message.deleted);
     else if (this.#isNews(message)) {
       this.#newest.set(message.event_id, message);
       this.#listener.seats(message);
     }
+  }
+
+  #refused(error) {
+    this.#listener.refused(error);
+    // The database was away: what could not be told now can be later.
+    if (error.code !== "unavailable") return;
+    clearTimeout(this.#again);
+    this.#again = setTimeout(() => this.#send("subscribe", [...this.#wanted]), ASK_AGAIN_MS);
   }
 
   #isNews({ event_id, version }) {
