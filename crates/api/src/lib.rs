@@ -10,6 +10,7 @@
 //! | `wire` | the shapes clients see, with their conversions from the domain's |
 //! | `caller`, `body`, `query`, `field`, `conditional` | parsing: who asks, and for what |
 //! | `reply`, `problem` | answering: the shapes of success, the one table of errors |
+//! | `live` | streams that stay open: Server-Sent Events and WebSockets |
 //! | `middleware` | what happens around every request |
 //! | `openapi` | the document, collected from the routes and completed from the problem table |
 
@@ -17,6 +18,7 @@ mod body;
 mod caller;
 mod conditional;
 mod field;
+mod live;
 mod metrics;
 mod middleware;
 mod openapi;

@@ -5,6 +5,7 @@ mod bookings;
 mod docs;
 mod events;
 mod health;
+mod live;
 mod page;
 mod users;
 
@@ -23,6 +24,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     auth::configure(config);
     events::configure(config);
     bookings::configure(config);
+    live::configure(config);
     users::configure(config);
     health::configure(config);
     docs::configure(config);
