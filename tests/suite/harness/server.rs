@@ -86,6 +86,13 @@ impl Site {
         self
     }
 
+    /// Does without a variable in the instances started from now on.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.settings.remove(name);
+        self
+    }
+
     /// How to connect to the database.
     pub fn database_url(&self) -> String {
         self.home.url()
@@ -292,7 +299,12 @@ impl Request {
     }
 
     pub async fn send(self) -> Answer {
-        Answer::read(self.0.send().await.unwrap()).await
+        Answer::read(self.response().await).await
+    }
+
+    /// The answer, of which only the head was read.
+    pub async fn response(self) -> Response {
+        self.0.send().await.unwrap()
     }
 }
 
@@ -305,7 +317,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    async fn read(response: Response) -> Self {
+    /// Reads an answer to its end.
+    pub async fn read(response: Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Self { status, headers, body: response.bytes().await.unwrap().to_vec() }
     }
@@ -322,6 +335,16 @@ impl Answer {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.trim().parse().unwrap());
         }
         Self { status, headers, body: wire[end + 4..].to_vec() }
+    }
+
+    /// Reads an answer to its end, or what a stream begins with, which has none.
+    pub async fn begun(mut response: Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        if headers.get("content-type").is_none_or(|kind| kind != "text/event-stream") {
+            return Self::read(response).await;
+        }
+        let body = response.chunk().await.unwrap().expect("a stream begins with something").to_vec();
+        Self { status, headers, body }
     }
 
     /// The answer, if it has this status.
