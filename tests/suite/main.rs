@@ -5,6 +5,7 @@
 //! | `architecture` | what may depend on what |
 //! | `conformance` | what every adapter and decorator has to do, port by port |
 //! | `stories` | what people do, over HTTP, against running servers |
+//! | `browser` | the pages, used by people in a real browser |
 //! | `freshness` | what was acknowledged is what everybody sees next, whatever becomes of Redis |
 //! | `races` | what happens at the same instant, on two instances |
 //! | `histories` | that nobody can tell a batch of bookings from one after the other |
@@ -14,6 +15,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is a failure with its place in the code")]
 
 mod architecture;
+mod browser;
 mod conformance;
 mod freshness;
 mod harness;

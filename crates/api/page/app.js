@@ -141,7 +141,7 @@ function showSeats({ available_seats: free, total_seats: total }, id) {
   row.classList.toggle("few", free > 0 && free <= FEW_SEATS);
   row.classList.toggle("full", free === 0);
   number.textContent = free === 0 ? "Sold out" : whole.format(free);
-  $(".of", row).textContent = free === 0 ? `${whole.format(total)} seats` : `of ${whole.format(total)} free`;
+  $(".of", row).textContent = free === 0 ? count(total, "seat") : `of ${whole.format(total)} free`;
   $(".bar", row).style.setProperty("--free", free / total);
   Object.assign(event, { available_seats: free, total_seats: total });
   showBooking(id);
@@ -216,11 +216,12 @@ function hold(id, yes) {
 
 /** Learns where the reader holds seats. Beyond the first thousand the server says so when asked to book. */
 async function loadHeld() {
-  held = new Set();
-  if (session.user) {
-    const { body } = await read(`/api/users/me/registrations?status=confirmed&limit=1000`);
-    held = new Set(body.map((registration) => registration.event_id));
-  }
+  const { user } = session;
+  const path = "/api/users/me/registrations?status=confirmed&limit=1000";
+  const { body } = user ? await read(path) : { body: [] };
+  // Somebody else may have signed in meanwhile.
+  if (session.user?.id !== user?.id) return;
+  held = new Set(body.map((registration) => registration.event_id));
   for (const id of shown.keys()) showBooking(id);
 }
 

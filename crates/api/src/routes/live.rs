@@ -1,8 +1,7 @@
 //! Seats that move by themselves.
 
 use actix_http::ws::{HandshakeError, handshake};
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CACHE_CONTROL, HOST, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE, VARY};
+use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE, VARY};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, get};
 use domain::Version;
@@ -129,12 +128,9 @@ fn is_origin_of(origin: &str, host: &str) -> bool {
 
 fn upgrade_required() -> HttpResponse {
     let mut response = Problem::new(Code::UpgradeRequired).to_response();
-    let head = response.head_mut();
-    head.set_connection_type(actix_http::ConnectionType::Upgrade);
     for (name, value) in [(UPGRADE, "websocket"), (SEC_WEBSOCKET_VERSION, "13")] {
-        head.headers_mut().insert(name, actix_web::http::header::HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    debug_assert_eq!(response.status(), StatusCode::UPGRADE_REQUIRED);
     response
 }
 

@@ -1,0 +1,305 @@
+//! A window of a real browser: headless Chromium, driven through `chromedriver`.
+
+use std::future::Future;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use std::{fs, thread};
+
+use fantoccini::actions::{InputSource, KeyAction, KeyActions};
+use fantoccini::elements::Element;
+use fantoccini::error::CmdError;
+use fantoccini::key::Key;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use crate::harness::server::Instance;
+use crate::harness::until;
+
+/// Where the people of these stories are.
+const TIME_ZONE: &str = "Europe/Amsterdam";
+
+/// A window with a profile of its own: nobody is signed in, nothing is kept.
+pub struct Window {
+    driver: Client,
+    /// Where what only Chromium knows is asked.
+    session: String,
+    _chromedriver: Arc<Chromedriver>,
+}
+
+impl Window {
+    /// Opens a window on a page of an instance.
+    pub async fn open(api: &Instance, path: &str) -> Self {
+        let chromedriver = Chromedriver::shared().await;
+        let address = format!("http://127.0.0.1:{}", chromedriver.port);
+        let mut arguments = vec!["--headless=new", "--disable-dev-shm-usage", "--disable-gpu"];
+        if rustix::process::geteuid().is_root() {
+            arguments.push("--no-sandbox");
+        }
+        let wanted: Map<_, _> = [
+            ("goog:chromeOptions", json!({ "args": arguments, "prefs": { "intl.accept_languages": "en-GB" } })),
+            ("goog:loggingPrefs", json!({ "browser": "ALL" })),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into_iter()
+        .collect();
+        let driver = ClientBuilder::new(HttpConnector::new()).capabilities(wanted).connect(&address).await.unwrap();
+        let session = format!("{address}/session/{}", driver.session_id().await.unwrap().unwrap());
+        let window = Self { driver, session, _chromedriver: chromedriver };
+        window.look(1280, 900, "light").await;
+        window.go(&format!("{}{path}", api.base())).await;
+        window
+    }
+
+    /// Goes to an address.
+    pub async fn go(&self, url: &str) {
+        self.driver.goto(url).await.unwrap();
+    }
+
+    /// The window's size, and whether its owner likes it light or dark.
+    pub async fn look(&self, width: u32, height: u32, scheme: &str) {
+        let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        let feature = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        for (command, parameters) in
+            [("Emulation.setDeviceMetricsOverride", size), ("Emulation.setEmulatedMedia", feature)]
+        {
+            self.ask_chromium("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await;
+        }
+    }
+
+    /// The first element of a CSS selector that can be seen, as soon as there is one.
+    pub async fn find(&self, selector: &str) -> Element {
+        self.seen(selector, async || {
+            for element in self.driver.find_all(Locator::Css(selector)).await? {
+                if element.is_displayed().await? {
+                    return Ok(Some(element));
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+
+    /// Clicks on what a CSS selector names, as soon as it can be clicked on.
+    pub async fn click(&self, selector: &str) {
+        self.seen(selector, async || self.find(selector).await.click().await.map(Some)).await;
+    }
+
+    /// Clicks on the button of this name, as a screen reader says it.
+    pub async fn press_button(&self, name: &str) {
+        self.click(&format!("button[aria-label=\"{name}\"]")).await;
+    }
+
+    /// Types into an empty field, or over what is in it.
+    pub async fn fill(&self, selector: &str, text: &str) {
+        let field = self.find(selector).await;
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
+    }
+
+    /// Sets a field of a date and time, whose keys depend on the browser's language.
+    pub async fn set(&self, selector: &str, value: &str) {
+        let field = self.find(selector).await;
+        let arguments = vec![serde_json::to_value(field).unwrap(), json!(value)];
+        self.driver.execute("arguments[0].value = arguments[1]", arguments).await.unwrap();
+    }
+
+    /// Types, wherever the focus is.
+    pub async fn keys(&self, text: &str) {
+        let keys = text.chars().flat_map(|value| [KeyAction::Down { value }, KeyAction::Up { value }]);
+        let typed = keys.fold(KeyActions::new("keyboard".to_owned()), KeyActions::then);
+        self.driver.perform_actions(typed).await.unwrap();
+    }
+
+    /// Presses a key that stands for no letter.
+    pub async fn press(&self, key: Key) {
+        self.keys(&(key + "")).await;
+    }
+
+    /// Presses the tabulator until the focus is on the element of this name; answers how often.
+    pub async fn tab_to(&self, name: &str) -> usize {
+        for presses in 1..100 {
+            self.press(Key::Tab).await;
+            if self.focus().await == name {
+                return presses;
+            }
+        }
+        panic!("the focus never comes to {name:?}");
+    }
+
+    /// The name of what has the focus, as a screen reader says it.
+    pub async fn focus(&self) -> String {
+        let name = "const at = document.activeElement; \
+                    return at.ariaLabel ?? at.labels?.[0]?.innerText ?? at.innerText ?? '';";
+        self.eval(name).await.as_str().unwrap().trim().to_owned()
+    }
+
+    /// Waits until what a CSS selector names can be seen and says this.
+    pub async fn reads(&self, selector: &str, text: &str) {
+        self.seen(&format!("{text:?} in {selector}"), async || {
+            Ok(self.find(selector).await.text().await?.contains(text).then_some(()))
+        })
+        .await;
+    }
+
+    /// Waits until nothing that a CSS selector names can be seen.
+    pub async fn vanishes(&self, selector: &str) {
+        self.seen(&format!("no {selector}"), async || {
+            for element in self.driver.find_all(Locator::Css(selector)).await? {
+                if element.is_displayed().await? {
+                    return Ok(None);
+                }
+            }
+            Ok(Some(()))
+        })
+        .await;
+    }
+
+    /// Waits until the event of this title has seats like that: `9 of 10 free`.
+    pub async fn counts(&self, title: &str, seats: &str) {
+        let row = format!("//li[.//h2[. = \"{title}\"]]//*[@class = 'seats']");
+        self.seen(&format!("{title}: {seats}"), async || {
+            Ok((self.driver.find(Locator::XPath(&row)).await?.text().await? == seats).then_some(()))
+        })
+        .await;
+    }
+
+    /// What a script answers.
+    pub async fn eval(&self, script: &str) -> Value {
+        self.driver.execute(script, Vec::new()).await.unwrap()
+    }
+
+    /// Keeps pictures of our page as it is. On a telephone nothing may stick out.
+    pub async fn picture(&self, name: &str) {
+        self.picture_as_it_is(name).await;
+        self.look(390, 844, "light").await;
+        let widest = self.eval("return document.documentElement.scrollWidth").await;
+        assert_eq!(widest, 390, "{name} is wider than the window");
+        self.look(1280, 900, "light").await;
+    }
+
+    /// Keeps pictures of any page: wide and narrow, light and dark.
+    pub async fn picture_as_it_is(&self, name: &str) {
+        // Of cargo's folders the one that outlives the run.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
+        fs::create_dir_all(&folder).unwrap();
+        for (kind, width, height, scheme) in [
+            ("phone", 390, 844, "light"),
+            ("phone-dark", 390, 844, "dark"),
+            ("dark", 1280, 900, "dark"),
+            ("wide", 1280, 900, "light"),
+        ] {
+            self.look(width, height, scheme).await;
+            // What moves in gently has to have arrived.
+            let still = "document.getAnimations().every(({ playState }) => playState !== 'running')";
+            until("stillness", async || self.eval(&format!("return {still}")).await == json!(true)).await;
+            let picture = self.driver.screenshot().await.unwrap();
+            fs::write(folder.join(format!("{name}-{kind}.png")), picture).unwrap();
+        }
+    }
+
+    /// Closes the window. Fails if the page broke its own policy, or said anything on the console but
+    /// that the server refused something.
+    pub async fn close(self) {
+        self.close_but_for(|said| said.contains("status of 4")).await;
+    }
+
+    /// The same, where the server was away, which the browser tells on the console.
+    pub async fn close_after_trouble(self) {
+        self.close_but_for(|said| said.contains("net::ERR_") || said.contains("503")).await;
+    }
+
+    async fn close_but_for(self, expected: impl Fn(&str) -> bool) {
+        let said = self.ask_chromium("se/log", json!({ "type": "browser" })).await;
+        let entries = said.as_array().expect("a list of what was said");
+        let wrong: Vec<_> =
+            entries.iter().filter(|entry| !expected(entry["message"].as_str().unwrap_or_default())).collect();
+        self.driver.close().await.unwrap();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    /// A command that only Chromium's driver has.
+    async fn ask_chromium(&self, command: &str, body: Value) -> Value {
+        let request = reqwest::Client::new().post(format!("{}/{command}", self.session)).json(&body);
+        let answer = request.send().await.unwrap().error_for_status().unwrap();
+        answer.json::<Value>().await.unwrap()["value"].take()
+    }
+
+    /// Tries until there is something. What a page changes meanwhile is looked for again.
+    async fn seen<T, F: Future<Output = Result<Option<T>, CmdError>>>(&self, what: &str, look: impl Fn() -> F) -> T {
+        let mut found = None;
+        until(what, async || {
+            found = look().await.ok().flatten();
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
+    }
+}
+
+/// The program between a test and its browser, for all tests that run at a time.
+struct Chromedriver {
+    process: Child,
+    port: u16,
+    /// Where it and its browsers keep what they forget to remove.
+    _scratch: TempDir,
+}
+
+impl Chromedriver {
+    /// The running one, or a new one.
+    async fn shared() -> Arc<Self> {
+        static RUNNING: Mutex<Weak<Chromedriver>> = Mutex::const_new(Weak::new());
+        let mut running = RUNNING.lock().await;
+        if let Some(chromedriver) = running.upgrade() {
+            return chromedriver;
+        }
+        let chromedriver = Arc::new(Self::start());
+        *running = Arc::downgrade(&chromedriver);
+        chromedriver
+    }
+
+    fn start() -> Self {
+        let scratch = TempDir::new().unwrap();
+        let mut process = Command::new("chromedriver")
+            .arg("--port=0")
+            .env("TZ", TIME_ZONE)
+            .env("TMPDIR", scratch.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("chromedriver is there: on Debian, the packages chromium and chromium-driver");
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let port = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok());
+        let port = port.expect("chromedriver says on which port it is");
+        // Nobody may have to wait because nobody reads.
+        thread::spawn(move || lines.for_each(drop));
+        Self { process, port, _scratch: scratch }
+    }
+
+    /// Asks it to end, and the browsers it still has with it.
+    fn shut_down(&self) -> std::io::Result<()> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"GET /shutdown HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        stream.read_to_end(&mut Vec::new()).map(drop)
+    }
+}
+
+impl Drop for Chromedriver {
+    fn drop(&mut self) {
+        if self.shut_down().is_err() {
+            let _ = self.process.kill();
+        }
+        let _ = self.process.wait();
+    }
+}
