@@ -16,10 +16,10 @@ use crate::harness::server::{Answer, Instance, PASSWORD, Person};
 const PATIENCE: Duration = Duration::from_secs(25);
 
 /// How many people change their minds.
-const PEOPLE: usize = 10;
+const PEOPLE: usize = 8;
 
 /// How long a client thinks between two requests, in milliseconds.
-const PACE_MS: usize = 40;
+const PACE_MS: usize = 80;
 
 /// People at work. They stop when they are told to, and know the outcome of all they asked for then.
 pub struct Crowd {

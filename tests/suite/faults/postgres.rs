@@ -16,7 +16,34 @@ use crate::harness::until;
 pub const END_ALL: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                        WHERE datname = current_database() AND application_name = 'boxoffice'";
 
+/// Most of these times pass in waiting: these troubles are had at once, each by a service of its own.
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_long_for_what_hangs() {
+    tokio::join!(
+        a_postgres_that_freezes_is_not_waited_for_and_loses_nothing(),
+        a_line_to_postgres_that_swallows_everything_is_replaced(),
+        a_row_that_somebody_holds_stops_its_own_event_only_and_not_for_long(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_with_a_connection() {
+    tokio::join!(
+        connections_that_end_are_replaced(),
+        a_commit_whose_answer_is_lost_is_settled_or_repeated_but_never_done_twice(),
+        a_slow_line_makes_answers_slow_and_nothing_else(),
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_in_need_is_used_as_far_as_it_goes() {
+    tokio::join!(
+        a_postgres_that_crashes_and_recovers_has_everything_that_was_acknowledged(),
+        a_postgres_without_a_free_connection_is_unavailable_until_there_is_one(),
+        a_postgres_that_only_reads_answers_reads_and_refuses_writes(),
+    );
+}
+
 async fn a_postgres_that_freezes_is_not_waited_for_and_loses_nothing() {
     let mut service = Service::on(Site::breakable().await).await;
     service.calm().await;
@@ -34,7 +61,6 @@ async fn a_postgres_that_freezes_is_not_waited_for_and_loses_nothing() {
     service.reckon().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_line_to_postgres_that_swallows_everything_is_replaced() {
     let (mut service, line) = Service::behind_a_bad_line(Site::migrated().await).await;
     service.calm().await;
@@ -45,7 +71,6 @@ async fn a_line_to_postgres_that_swallows_everything_is_replaced() {
     service.reckon().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_that_crashes_and_recovers_has_everything_that_was_acknowledged() {
     let mut service = Service::on(Site::breakable().await).await;
     service.calm().await;
@@ -61,7 +86,6 @@ async fn a_postgres_that_crashes_and_recovers_has_everything_that_was_acknowledg
     service.reckon().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn connections_that_end_are_replaced() {
     let (mut service, line) = Service::behind_a_bad_line(Site::migrated().await).await;
     for _ in 0..5 {
@@ -84,7 +108,6 @@ async fn connections_that_end_are_replaced() {
     service.reckon().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_lost_is_settled_or_repeated_but_never_done_twice() {
     let (mut service, line) = Service::behind_a_bad_line(Site::migrated().await).await;
     let begun = Instant::now();
@@ -99,7 +122,6 @@ async fn a_commit_whose_answer_is_lost_is_settled_or_repeated_but_never_done_twi
     service.reckon().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_line_makes_answers_slow_and_nothing_else() {
     let (service, line) = Service::behind_a_bad_line(Site::migrated().await).await;
     let begun = Instant::now();
@@ -114,7 +136,6 @@ async fn a_slow_line_makes_answers_slow_and_nothing_else() {
     service.reckon().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_somebody_holds_stops_its_own_event_only_and_not_for_long() {
     let mut service = Service::on(Site::migrated().await).await;
     let held = service.events[1];
@@ -147,7 +168,6 @@ async fn a_row_that_somebody_holds_stops_its_own_event_only_and_not_for_long() {
     service.reckon().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_without_a_free_connection_is_unavailable_until_there_is_one() {
     let mut service = Service::on(Site::breakable().await).await;
     // Whoever comes first has a connection: the crowd's are taken one after the other.
@@ -174,7 +194,6 @@ async fn a_postgres_without_a_free_connection_is_unavailable_until_there_is_one(
     service.reckon().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_that_only_reads_answers_reads_and_refuses_writes() {
     let mut service = Service::on(Site::migrated().await).await;
     service.calm().await;
@@ -198,6 +217,8 @@ async fn a_postgres_that_only_reads_answers_reads_and_refuses_writes() {
     until("writes are refused", async || instance.book(event, &admin).await.status == 503).await;
     until("reads are answered", async || instance.get(&format!("/api/events/{event}")).send().await.status == 200)
         .await;
+    // Whoever had one of the connections that were ended has noticed by then.
+    service.calm().await;
     let begun = Instant::now();
     service.lasts(Duration::from_secs(1)).await;
     for entry in service.since(begun) {

@@ -12,6 +12,13 @@ use crate::harness::until;
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_outlives_the_program() {
+    tokio::join!(
+        a_program_that_is_killed_while_it_sells_has_every_booking_it_acknowledged(),
+        a_program_on_sqlite_that_is_killed_while_it_sells_has_every_booking_it_acknowledged(),
+    );
+}
+
 async fn a_program_that_is_killed_while_it_sells_has_every_booking_it_acknowledged() {
     let site = Site::migrated().await;
     let mut programs = vec![site.start_process().await, site.start_process().await];
@@ -35,7 +42,6 @@ async fn a_program_that_is_killed_while_it_sells_has_every_booking_it_acknowledg
     service.reckon().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
 async fn a_program_on_sqlite_that_is_killed_while_it_sells_has_every_booking_it_acknowledged() {
     let site = Site::new(crate::harness::server::Stack::Embedded).await;
     let mut program = site.start_process().await;
