@@ -15,6 +15,7 @@
 //! | `m…_000006_create_catalogue` | the programme's version, raised by triggers |
 //! | `m…_000007_guard_hand_made_changes` | row versions, folded titles and one form of time, whoever writes |
 //! | `m…_000008_create_programme` | what lists are read from, and counts of it, kept by triggers |
+//! | `m…_000009_guard_written_instants` | fewer looks at instants that nobody wrote |
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationTrait, SchemaManager, async_trait};
@@ -30,6 +31,7 @@ mod m20261122_000005_create_idempotency_keys;
 mod m20261122_000006_create_catalogue;
 mod m20261122_000007_guard_hand_made_changes;
 mod m20261122_000008_create_programme;
+mod m20261122_000009_guard_written_instants;
 
 /// All changes, oldest first.
 #[derive(Debug)]
@@ -47,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000006_create_catalogue::Migration),
             Box::new(m20261122_000007_guard_hand_made_changes::Migration),
             Box::new(m20261122_000008_create_programme::Migration),
+            Box::new(m20261122_000009_guard_written_instants::Migration),
         ]
     }
 }

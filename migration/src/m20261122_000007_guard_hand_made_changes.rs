@@ -87,18 +87,25 @@ fn sqlite() -> Vec<String> {
             BEGIN UPDATE registrations SET version = OLD.version + 1 WHERE id = NEW.id; END"
         ),
     ];
-    for (table, column) in [("events", "date"), ("registrations", "registration_date")] {
-        let value = format!("NEW.{column}");
-        let (one_form, is_one_form) = (sqlite_instant(&value), sqlite_is_instant(&value));
+    for (table, column) in INSTANTS {
         for event in ["INSERT", "UPDATE"] {
-            let name = event.to_lowercase();
-            statements.push(format!(
-                "CREATE TRIGGER {table}_guard_instant_{name} AFTER {event} ON {table} WHEN NOT {is_one_form}
-                BEGIN UPDATE {table} SET {column} = {one_form} WHERE id = NEW.id; END"
-            ));
+            statements.push(sqlite_guard_instant(table, column, &event.to_lowercase(), event));
         }
     }
     statements
+}
+
+/// Columns that the program compares as text on `SQLite`.
+pub(crate) const INSTANTS: [(&str, &str); 2] = [("events", "date"), ("registrations", "registration_date")];
+
+/// The trigger that writes an instant again in the one form, `after` a change.
+pub(crate) fn sqlite_guard_instant(table: &str, column: &str, name: &str, after: &str) -> String {
+    let value = format!("NEW.{column}");
+    let (one_form, is_one_form) = (sqlite_instant(&value), sqlite_is_instant(&value));
+    format!(
+        "CREATE TRIGGER {table}_guard_instant_{name} AFTER {after} ON {table} WHEN NOT {is_one_form}
+        BEGIN UPDATE {table} SET {column} = {one_form} WHERE id = NEW.id; END"
+    )
 }
 
 fn differs(columns: &[&str]) -> String {

@@ -61,7 +61,7 @@ const NEVER_SEES: &[(&str, &[&str])] = &[
     ),
     (
         "application",
-        &["actix*", "serde*", "garde*", "utoipa*", "tokio*", SQL, "sqlx*", "redis", "bb8*", "jsonwebtoken", "bcrypt"],
+        &["actix*", "serde*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", "jsonwebtoken", "bcrypt"],
     ),
     ("caching", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*"]),
     ("adapter-crypto", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*"]),

@@ -5,5 +5,7 @@
 //! outlive it, and knows no network.
 
 mod bodies;
+mod seat_changes;
 
 pub use bodies::MemoryBodies;
+pub use seat_changes::MemorySeatChanges;

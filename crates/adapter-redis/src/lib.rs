@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `server` | [`Redis`]: a pool of connections, a budget of time, and a breaker |
 //! | `bodies` | [`RedisBodies`]: cached bodies, sealed |
+//! | `seat_changes` | [`RedisSeatChanges`]: changes of seats, told to every instance |
 //! | `breaker` | when to leave a failing server alone |
 //! | `connections` | how connections are made, and when they are thrown away |
 //!
@@ -16,7 +17,9 @@
 mod bodies;
 mod breaker;
 mod connections;
+mod seat_changes;
 mod server;
 
 pub use bodies::RedisBodies;
+pub use seat_changes::RedisSeatChanges;
 pub use server::{InvalidUrl, Redis};

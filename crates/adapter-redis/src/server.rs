@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bb8::{Pool, RunError};
 use bb8_redis::RedisConnectionManager;
 use domain::ports::{Probe, StoreError};
-use redis::{Cmd, IntoConnectionInfo, RedisError, Value, cmd};
+use redis::{Client, Cmd, IntoConnectionInfo, RedisError, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -27,6 +27,8 @@ struct Server {
     /// Host and port, for the log; never the password.
     address: String,
     budget: Duration,
+    /// For connections that are used otherwise than by asking.
+    client: Client,
     pool: Pool<Connections>,
     health: Arc<Health>,
     breaker: Breaker,
@@ -60,6 +62,7 @@ impl Redis {
     fn with_budget(url: &str, budget: Duration) -> Result<Self, InvalidUrl> {
         let info = url.into_connection_info().map_err(|_| InvalidUrl)?;
         let (address, runtime, health) = (info.addr().to_string(), Handle::current(), Arc::<Health>::default());
+        let client = Client::open(info.clone()).map_err(|_| InvalidUrl)?;
         let manager = RedisConnectionManager::new(info).map_err(|_| InvalidUrl)?;
         let pool = Pool::builder()
             .max_size(Self::CONNECTIONS)
@@ -68,7 +71,22 @@ impl Redis {
             .test_on_check_out(true)
             .build_unchecked(Connections::new(manager, runtime.clone(), Arc::clone(&health)));
         let (breaker, calls) = (Breaker::new(), Semaphore::new(Self::CALLS));
-        Ok(Self { server: Arc::new(Server { address, budget, pool, health, breaker, calls, runtime }) })
+        Ok(Self { server: Arc::new(Server { address, budget, client, pool, health, breaker, calls, runtime }) })
+    }
+
+    /// Makes connections of one's own, beside the pool.
+    pub(crate) fn client(&self) -> &Client {
+        &self.server.client
+    }
+
+    /// The runtime that drives the connections.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.server.runtime
+    }
+
+    /// Host and port, for the log.
+    pub(crate) fn address(&self) -> &str {
+        &self.server.address
     }
 
     /// Whether it is worth while to prepare a command; nobody is asked for that.

@@ -73,6 +73,7 @@ pub(crate) async fn write_seats(tx: &Tx, event: &Event) -> Result<(), StoreError
         version: Set(stored(event.version.get())),
         ..Default::default()
     };
+    tx.will_announce(event);
     write(tx, event.id, changed).await
 }
 
@@ -160,6 +161,7 @@ async fn update_in(tx: &Tx, command: &Command<UpdateEvent>) -> Result<Committed<
     idempotency::keep(tx, command, &row).await?;
     if different {
         write(tx, event.id, row.into_columns()).await?;
+        tx.will_announce(&event);
     }
     Ok(Committed { outcome: event, replayed: false })
 }
@@ -199,6 +201,7 @@ async fn delete_in(
         .map_err(failed)?
         .rows_affected;
     write(tx, event.id, event::Model::from(&event).into_columns()).await?;
+    tx.will_announce(&event);
     let deleted = Deleted { cancelled_registrations: cancelled };
     idempotency::keep(tx, command, &deleted).await?;
     Ok(Committed { outcome: deleted.try_into()?, replayed: false })

@@ -44,10 +44,10 @@ mod work;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use domain::Timestamp;
-use domain::ports::{Clock, StoreError};
+use domain::ports::{Clock, SeatChanges, StoreError};
+use domain::{SeatChange, Timestamp};
 use tokio::runtime::Handle;
 
 pub use connect::{PoolState, SqlOptions};
@@ -70,6 +70,7 @@ struct Parts {
     desk: Desk,
     totals: Totals,
     clock: Arc<dyn Clock>,
+    seat_changes: OnceLock<Arc<dyn SeatChanges>>,
     /// Where the work is done, whoever asks.
     runtime: Handle,
 }
@@ -86,8 +87,20 @@ impl Sql {
             desk: Desk::new(options.pool_size),
             totals: Totals::default(),
             clock,
+            seat_changes: OnceLock::new(),
             runtime: Handle::current(),
         })))
+    }
+
+    /// Announces committed changes of seats there from now on. Only the first call counts.
+    pub fn announce_to(&self, changes: Arc<dyn SeatChanges>) {
+        let _ = self.0.seat_changes.set(changes);
+    }
+
+    fn announce(&self, committed: impl IntoIterator<Item = SeatChange>) {
+        if let Some(changes) = self.0.seat_changes.get() {
+            committed.into_iter().for_each(|change| changes.announce(change));
+        }
     }
 
     /// Which database it is: `sqlite` or `postgres`.

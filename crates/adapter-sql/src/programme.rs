@@ -117,7 +117,7 @@ pub(crate) async fn list(
 
 async fn count(reading: &Reading, filter: &EventFilter) -> Result<Total, StoreError> {
     let mut query = Text::default();
-    let total = total(&mut query, filter);
+    let total = total(reading.engine, &mut query, filter);
     query.sql = format!("SELECT {total} AS total, version AS catalogue FROM catalogue WHERE id = 1");
     let rows = query.all(reading, filter.search.is_some()).await?;
     let row = rows.first().ok_or_else(no_catalogue)?;
@@ -137,7 +137,7 @@ async fn read(
     page: PageRequest,
     known: Option<Total>,
 ) -> Result<Found, StoreError> {
-    let results = statement(filter, page, known).all(reading, filter.search.is_some()).await?;
+    let results = statement(reading.engine, filter, page, known).all(reading, filter.search.is_some()).await?;
     let first = results.first().ok_or_else(no_catalogue)?;
     let (total, catalogue) = (number(first, "total")?, column(first, "catalogue")?);
     let mut rows = Vec::with_capacity(results.len());
@@ -200,11 +200,11 @@ impl Text {
 }
 
 /// The page, each row with the programme's version, and the total unless it is known.
-fn statement(filter: &EventFilter, page: PageRequest, known: Option<Total>) -> Text {
+fn statement(engine: Engine, filter: &EventFilter, page: PageRequest, known: Option<Total>) -> Text {
     let mut text = Text::default();
     let total = match known {
         Some(_) => "CAST(0 AS bigint)".to_owned(),
-        None => total(&mut text, filter),
+        None => total(engine, &mut text, filter),
     };
     let (first, rows, reversed) = match known {
         Some(Total { events, .. }) => {
@@ -217,7 +217,11 @@ fn statement(filter: &EventFilter, page: PageRequest, known: Option<Total>) -> T
     };
     let sorted = filter.search.is_some() && known.is_some_and(|known| known.events <= FEW);
     let order = Order::new(filter.order);
-    let ids = ids(&mut text, filter, &order, sorted, reversed);
+    let ids = if sorted {
+        sorted_ids(engine, &mut text, filter, &order, reversed)
+    } else {
+        walked_ids(engine, &mut text, filter, &order, reversed)
+    };
     let offset = match i64::try_from(first) {
         Ok(0) => String::new(),
         first => format!("OFFSET {}", text.bind(Bound::Number(first.unwrap_or(i64::MAX)))),
@@ -236,23 +240,35 @@ fn statement(filter: &EventFilter, page: PageRequest, known: Option<Total>) -> T
     text
 }
 
-/// The ids of those that match in the wanted order, or in its reverse.
-fn ids(text: &mut Text, filter: &EventFilter, order: &Order, sorted: bool, reversed: bool) -> String {
-    let (key, direction) = (order.key, order.direction(reversed));
-    let ties = if reversed { "DESC" } else { "ASC" };
-    if sorted {
-        // All of them first, so that no index is walked in the hope of coming by one of them soon.
-        let conditions = conditions(text, filter, PROGRAMME);
-        return format!(
-            "WITH matching AS MATERIALIZED (SELECT event_id FROM programme WHERE {conditions}) \
-             SELECT matching.event_id FROM matching JOIN events ON events.id = matching.event_id \
-             ORDER BY events.{key} {direction}, events.id {ties}"
-        );
-    }
-    let source = if order.key == "available_seats" { EVENTS } else { PROGRAMME };
+/// The ids of those that match in the wanted order, or in its reverse: all of them first, so that no
+/// index is walked in the hope of coming by one of them soon.
+fn sorted_ids(engine: Engine, text: &mut Text, filter: &EventFilter, order: &Order, reversed: bool) -> String {
+    let source = searched(engine);
     let conditions = conditions(text, filter, source);
+    let (key, direction, ties) = (order.key, order.direction(reversed), ties(reversed));
+    let Source { table, id, .. } = source;
+    format!(
+        "WITH matching AS MATERIALIZED (SELECT {id} AS event_id FROM {table} WHERE {conditions}) \
+         SELECT matching.event_id FROM matching JOIN events ON events.id = matching.event_id \
+         ORDER BY events.{key} {direction}, events.id {ties}"
+    )
+}
+
+/// The ids of those that match in the wanted order, or in its reverse, along an index that has it.
+fn walked_ids(engine: Engine, text: &mut Text, filter: &EventFilter, order: &Order, reversed: bool) -> String {
+    let source = match (order.key, engine) {
+        ("available_seats", _) => EVENTS,
+        ("date", _) => searched(engine),
+        _ => PROGRAMME,
+    };
+    let conditions = conditions(text, filter, source);
+    let (key, direction, ties) = (order.key, order.direction(reversed), ties(reversed));
     let Source { table, id, .. } = source;
     format!("SELECT {id} AS event_id FROM {table} WHERE {conditions} ORDER BY {key} {direction}, {id} {ties}")
+}
+
+fn ties(reversed: bool) -> &'static str {
+    if reversed { "DESC" } else { "ASC" }
 }
 
 /// Where events are looked for.
@@ -269,6 +285,18 @@ const PROGRAMME: Source = Source { table: "programme", id: "event_id", standing:
 /// The seats of an event, which every booking changes, are no part of the programme.
 const EVENTS: Source =
     Source { table: "events", id: "id", standing: "deleted_at IS NULL", with_seats: "available_seats > 0" };
+
+/// Left to itself, `SQLite` may take an index without the title for as good as this one, and looks every
+/// row up.
+const EVENTS_BY_DATE: Source = Source { table: "events INDEXED BY idx_events_listed_by_date", ..EVENTS };
+
+/// Where titles are searched.
+fn searched(engine: Engine) -> Source {
+    match engine {
+        Engine::Postgres => PROGRAMME,
+        Engine::Sqlite => EVENTS_BY_DATE,
+    }
+}
 
 /// Which rows are on a list.
 fn conditions(text: &mut Text, filter: &EventFilter, source: Source) -> String {
@@ -311,10 +339,11 @@ impl Order {
 }
 
 /// How many match, as an expression.
-fn total(text: &mut Text, filter: &EventFilter) -> String {
+fn total(engine: Engine, text: &mut Text, filter: &EventFilter) -> String {
     if filter.search.is_some() {
-        let conditions = conditions(text, filter, PROGRAMME);
-        return format!("(SELECT COUNT(*) FROM programme WHERE {conditions})");
+        let source = searched(engine);
+        let conditions = conditions(text, filter, source);
+        return format!("(SELECT COUNT(*) FROM {} WHERE {conditions})", source.table);
     }
     let counted = if filter.available_only { "with_seats" } else { "standing" };
     let until = match filter.to {
@@ -440,7 +469,9 @@ mod tests {
     #[test]
     fn a_page_behind_the_middle_is_walked_to_from_the_end() {
         let page = PageRequest { number: 100, size: 10 };
-        let text = |events| statement(&EventFilter::default(), page, Some(Total { events, catalogue: 1 })).sql;
+        let text = |events| {
+            statement(Engine::Postgres, &EventFilter::default(), page, Some(Total { events, catalogue: 1 })).sql
+        };
         assert!(text(10_000).contains("ORDER BY date ASC, event_id ASC LIMIT 10"), "{}", text(10_000));
         assert!(text(1_005).contains("ORDER BY date DESC, event_id DESC LIMIT 10 OFFSET"), "{}", text(1_005));
         assert!(text(995).contains("ORDER BY date DESC, event_id DESC LIMIT 5 )"), "{}", text(995));

@@ -1,17 +1,18 @@
 //! Transactions, and where the two engines differ in them.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use domain::Timestamp;
 use domain::ports::{Clock, StoreError};
+use domain::{Event, SeatChange, Timestamp};
 use sea_orm::sea_query::ArrayType;
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QuerySelect, Select, SqliteTransactionMode,
     TransactionOptions, TransactionTrait, Value, sea_query::LockType,
 };
 
+use crate::Sql;
 use crate::error::{commit_failed, failed};
 use crate::work::{Fate, Writing};
 
@@ -81,6 +82,9 @@ pub(crate) struct Tx {
     inner: DatabaseTransaction,
     clock: Arc<dyn Clock>,
     fate: Arc<Fate>,
+    sql: Sql,
+    /// What is announced once it is committed.
+    news: Mutex<Vec<SeatChange>>,
 }
 
 impl Writing {
@@ -95,7 +99,13 @@ impl Writing {
             ..TransactionOptions::default()
         };
         let inner = self.db.begin_with_options(options).await.map_err(failed)?;
-        let tx = Tx { inner, clock: Arc::clone(&self.sql.0.clock), fate: Arc::clone(&self.fate) };
+        let tx = Tx {
+            inner,
+            clock: Arc::clone(&self.sql.0.clock),
+            fate: Arc::clone(&self.fate),
+            sql: self.sql.clone(),
+            news: Mutex::default(),
+        };
         if self.engine == Engine::Postgres && self.begun.elapsed() > NOTABLE_WAIT {
             let left = LOCK_WAIT.saturating_sub(self.begun.elapsed()).as_millis().max(50);
             let hurry = format!("SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {}", left + 300);
@@ -127,12 +137,19 @@ impl Tx {
         self.clock.now()
     }
 
+    /// Has those who watch the event told of it as it is now, once that is committed.
+    pub(crate) fn will_announce(&self, event: &Event) {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).push(event.into());
+    }
+
     /// Commits what was decided, or rolls back what was refused.
     pub(crate) async fn finish<T, E: From<StoreError>>(self, decided: Result<T, E>) -> Result<T, E> {
         let refused = match decided {
             Ok(outcome) => match self.fate.commit() {
                 Ok(()) => {
-                    return self.inner.commit().await.map(|()| outcome).map_err(|error| commit_failed(error).into());
+                    self.inner.commit().await.map_err(commit_failed)?;
+                    self.sql.announce(self.news.into_inner().unwrap_or_else(PoisonError::into_inner));
+                    return Ok(outcome);
                 }
                 Err(given_up) => given_up.into(),
             },

@@ -11,6 +11,7 @@
 //! | `caller`, `body`, `query`, `field`, `conditional` | parsing: who asks, and for what |
 //! | `reply`, `problem` | answering: the shapes of success, the one table of errors |
 //! | `rendered` | bodies kept with the values they were rendered from |
+//! | `live` | streams that stay open: Server-Sent Events and WebSockets |
 //! | `middleware` | what happens around every request |
 //! | `openapi` | the document, collected from the routes and completed from the problem table |
 
@@ -18,6 +19,7 @@ mod body;
 mod caller;
 mod conditional;
 mod field;
+mod live;
 mod metrics;
 mod middleware;
 mod openapi;

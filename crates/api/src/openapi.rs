@@ -6,10 +6,12 @@
 
 use actix_web::http::header::HeaderValue;
 use serde_json::{Map, Value, json};
+use utoipa::PartialSchema;
 use utoipa::openapi::OpenApi;
 
 use crate::problem::{Code, PROBLEM_JSON, Problem};
 use crate::routes;
+use crate::wire;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "delete", "patch"];
 
@@ -99,6 +101,9 @@ fn complete(document: &OpenApi) -> Value {
     components["headers"] = headers();
     components["schemas"]["Problem"] = problem_schema(false);
     components["schemas"]["ValidationProblem"] = problem_schema(true);
+    // What streams carry is not a body, so nothing refers to it.
+    components["schemas"]["SeatState"] = json!(wire::SeatState::schema());
+    components["schemas"]["DeletedSeats"] = json!(wire::DeletedSeats::schema());
     if let Some(paths) = document["paths"].as_object_mut() {
         for (path, item) in paths {
             for method in METHODS {
@@ -127,6 +132,7 @@ fn tags() -> Value {
         { "name": "events", "description": "The programme: browsed by anyone, run by admins." },
         { "name": "registrations", "description": "Seats: booked, given back and listed." },
         { "name": "users", "description": "One's own account." },
+        { "name": "live", "description": "Seats as they move." },
         { "name": "operation", "description": "For operators and their machines." },
         { "name": "documentation", "description": "This document and the pages around it." },
     ])
@@ -235,9 +241,9 @@ fn problems(path: &str, operation: &Map<String, Value>) -> Vec<Code> {
     let own: Vec<_> = operation.get("x-problems").and_then(Value::as_array).into_iter().flatten().collect();
     let mut codes: Vec<_> = Code::ALL.iter().copied().filter(|code| own.contains(&&json!(code.as_str()))).collect();
     let security = operation["security"].to_string();
-    let stored = operation["tags"]
-        .as_array()
-        .is_some_and(|tags| ["auth", "events", "registrations", "users"].iter().any(|tag| tags.contains(&json!(tag))));
+    let stored = operation["tags"].as_array().is_some_and(|tags| {
+        ["auth", "events", "registrations", "users", "live"].iter().any(|tag| tags.contains(&json!(tag)))
+    });
     codes.push(Code::MalformedRequest);
     if security.contains("access_token") && operation["operationId"] != "signUp" {
         codes.push(Code::Unauthenticated);

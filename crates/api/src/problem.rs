@@ -99,6 +99,8 @@ codes! {
         "Parts of the request are missing, of the wrong type or out of range. `errors` names all of them.";
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "Idempotency key used before",
         "This idempotency key stands for a different request. Use a new key for a new request.";
+    UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED, "Upgrade required",
+        "This address speaks WebSocket only. Open it as one: `ws://` or `wss://`, version 13.";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests",
         "Too many requests came from this address. Wait for the time in `Retry-After`.";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "Internal error",

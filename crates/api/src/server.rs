@@ -2,20 +2,21 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, HttpRequest, HttpServer, web};
-use application::{Access, Accounts, Catalogue, Profile, SeatBookings};
+use application::{Access, Accounts, Catalogue, LiveSeats, Profile, SeatBookings};
 use domain::ports::{Clock, Probe};
 use ipnet::IpNet;
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
-use crate::middleware::cors::cors;
+use crate::live::Streams;
+use crate::middleware::cors::{Origins, cors};
 use crate::middleware::envelope::envelope;
 use crate::middleware::rate_limit::{RateLimit, standard_headers};
 use crate::middleware::representation::representation;
@@ -28,6 +29,9 @@ use crate::routes;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a client may take to send a request's head.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// Bytes of an answer that wait for the connection before more is asked of its body: a few states of
+/// a live stream, for they get old here; the head and a usual body at once.
+const WRITE_BUFFER: usize = 4 << 10;
 /// How long requests in flight may take once the server is stopping, in seconds.
 const SHUTDOWN_SECS: u64 = 25;
 
@@ -42,6 +46,8 @@ pub struct Services {
     pub catalogue: Arc<Catalogue>,
     /// Booking and cancelling.
     pub bookings: Arc<SeatBookings>,
+    /// Watching seats.
+    pub live: Arc<LiveSeats>,
     /// A user's own account.
     pub profile: Arc<Profile>,
     /// The database, to be asked whether it answers.
@@ -65,20 +71,55 @@ pub struct HttpOptions {
     pub allowed_origins: Vec<String>,
     /// Whether pages of this machine may call the API, whatever their port.
     pub allow_localhost_origins: bool,
+    /// How many live streams may be open at once.
+    pub live_max_connections: u32,
 }
 
-/// Tells the readiness check that the program is about to stop.
-#[derive(Debug, Clone, Default)]
-pub struct Draining(Arc<AtomicBool>);
+/// Tells the readiness check that the program is about to stop, and live streams when it does.
+#[derive(Debug, Clone)]
+pub struct Draining(Arc<watch::Sender<Stage>>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Serving,
+    Draining,
+    Stopping,
+}
+
+impl Default for Draining {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(Stage::Serving)))
+    }
+}
 
 impl Draining {
     /// From now on the program is not ready for new work.
     pub fn begin(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.send_replace(Stage::Draining);
+    }
+
+    /// Ends every live stream: nobody listens any more, so clients find another instance.
+    pub fn end_streams(&self) {
+        self.0.send_replace(Stage::Stopping);
     }
 
     pub(crate) fn has_begun(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        *self.0.borrow() >= Stage::Draining
+    }
+
+    pub(crate) fn ending(&self) -> Ending {
+        Ending(self.0.subscribe())
+    }
+}
+
+/// When live streams end.
+pub(crate) struct Ending(watch::Receiver<Stage>);
+
+impl Ending {
+    /// Waits for it.
+    pub(crate) async fn wait(&mut self) {
+        // Without anybody left who could say so, it has come as well.
+        let _ = self.0.wait_for(|stage| *stage == Stage::Stopping).await;
     }
 }
 
@@ -92,10 +133,18 @@ pub fn serve(
     draining: Draining,
 ) -> std::io::Result<Server> {
     let services = Data::new(services);
-    let draining = Data::new(draining);
     let operations = Data::new(Operations::of(&routes::document()));
     let renderings = Data::new(Renderings::new());
-    let HttpOptions { rate_limit_per_minute, trusted_proxies, allowed_origins, allow_localhost_origins } = options;
+    let HttpOptions {
+        rate_limit_per_minute,
+        trusted_proxies,
+        allowed_origins,
+        allow_localhost_origins,
+        live_max_connections,
+    } = options;
+    let origins = Data::new(Origins::new(allowed_origins, allow_localhost_origins));
+    let streams = Data::new(Streams::new(live_max_connections, draining.clone()));
+    let draining = Data::new(draining);
     let rate_limit = RateLimit::new(rate_limit_per_minute, trusted_proxies);
     tokio::spawn(rate_limit.forget_idle_clients());
     let server = HttpServer::new(move || {
@@ -104,11 +153,13 @@ pub fn serve(
             .app_data(draining.clone())
             .app_data(operations.clone())
             .app_data(renderings.clone())
+            .app_data(origins.clone())
+            .app_data(streams.clone())
             // The governor wants a service whose future can be moved: only the router's is.
             .wrap(Condition::new(rate_limit.is_on(), rate_limit.governor()))
             .wrap(from_fn(standard_headers))
             .wrap(from_fn(representation))
-            .wrap(cors(&allowed_origins, allow_localhost_origins))
+            .wrap(cors(&origins))
             .wrap(from_fn(envelope))
             .into_utoipa_app()
             .configure(routes::configure)
@@ -118,6 +169,9 @@ pub fn serve(
     Ok(server
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_DEADLINE)
+        .h1_write_buffer_size(WRITE_BUFFER)
+        // Whoever hangs up while a stream is open is gone, and is noticed at once.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(SHUTDOWN_SECS)
         .disable_signals()
         .listen(listener)?

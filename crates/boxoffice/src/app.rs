@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use adapter_crypto::{Bcrypt, Hs256Tokens};
-use adapter_memory::MemoryBodies;
-use adapter_redis::{Redis, RedisBodies};
+use adapter_memory::{MemoryBodies, MemorySeatChanges};
+use adapter_redis::{Redis, RedisBodies, RedisSeatChanges};
 use adapter_sql::{Sql, SqlOptions};
 use anyhow::{Context, anyhow, bail};
 use api::{Draining, HttpOptions, Services};
-use application::{Access, Accounts, Catalogue, EnsureAdminError, Profile, SeatBookings, SignUp};
+use application::{Access, Accounts, Catalogue, EnsureAdminError, LiveSeats, Profile, SeatBookings, SignUp};
 use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, SharedUsers, Tiered};
 use chrono::TimeDelta;
-use domain::ports::{Clock, Events, Passwords, Probe, Registrations, Sessions, Tokens, Users};
+use domain::ports::{Clock, Events, Passwords, Probe, Registrations, SeatChanges, Sessions, Tokens, Users};
 use domain::{PersonName, Timestamp, User};
 use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
+use socket2::SockRef;
 use tokio::net::{TcpSocket, lookup_host};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -37,6 +38,14 @@ const BODIES_BYTES: u64 = 16 << 20;
 const WAITING_PER_CORE: usize = 32;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
+/// Bytes that the system takes for a client before it has sent them: of a live stream, what waits is old
+/// by the time it is read.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 16 << 10;
+/// How long a client may leave what it was sent unacknowledged: then it is gone, whatever its connection
+/// says.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
 /// How often what nobody needs any more is forgotten.
 const PURGE_EVERY: Duration = Duration::from_hours(1);
 /// How long an outcome is kept with its idempotency key.
@@ -72,12 +81,14 @@ impl Running {
         }
     }
 
-    /// Stops: readiness says no at once; after the grace no connection is accepted any more, every
-    /// request in flight is answered, and the database is left in order. Ends within 30 s.
+    /// Stops: readiness says no at once; after the grace no connection is accepted any more, live
+    /// streams end, every request in flight is answered, and the database is left in order. Ends within 30 s.
     pub async fn stop(mut self) {
         self.draining.begin();
         sleep(self.shutdown_grace).await;
-        if timeout(STOP_WITHIN.saturating_sub(self.shutdown_grace), self.handle.stop(true)).await.is_err() {
+        let stopping = self.handle.stop(true);
+        self.draining.end_streams();
+        if timeout(STOP_WITHIN.saturating_sub(self.shutdown_grace), stopping).await.is_err() {
             tracing::warn!("requests are still in flight: they are cut off");
             self.handle.stop(false).await;
         }
@@ -97,13 +108,21 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     let sql = connect(&settings, Arc::clone(&clock)).await?;
     ensure_migrated(&settings, &sql).await?;
     let redis = settings.redis_url.as_ref().map(|url| connect_redis(url.expose())).transpose()?;
-    let bodies = bodies(redis.as_ref(), &secret, &sql).await?;
-    let cache = Cache::new(Arc::new(sql.clone()), bodies, CacheOptions { max_staleness: settings.cache_max_staleness });
+    let shared = match &redis {
+        None => None,
+        Some(redis) => Some(Shared::new(redis, &secret, &sql).await?),
+    };
+    let cache_options = CacheOptions { max_staleness: settings.cache_max_staleness };
+    let cache = Cache::new(Arc::new(sql.clone()), bodies(shared.as_ref()), cache_options);
+    let events: Arc<dyn Events> = Arc::new(CachedEvents::new(Arc::new(sql.clone()), Arc::clone(&cache)));
+    let changes = seat_changes(shared);
+    sql.announce_to(Arc::clone(&changes));
+    let live = Arc::new(LiveSeats::new(changes, Arc::clone(&events), Arc::new(sql.clone())));
     let use_cases = UseCases::new(
         &settings,
         &secret,
         &sql,
-        Arc::new(CachedEvents::new(Arc::new(sql.clone()), Arc::clone(&cache))),
+        events,
         Arc::new(CachedRegistrations::new(Arc::new(sql.clone()), cache)),
         Arc::clone(&clock),
     )?;
@@ -117,6 +136,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
         accounts: use_cases.accounts,
         catalogue: use_cases.catalogue,
         bookings: use_cases.bookings,
+        live: Arc::clone(&live),
         profile: use_cases.profile,
         database: Arc::new(sql.clone()),
         redis: redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>),
@@ -128,12 +148,14 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
         trusted_proxies: settings.trusted_proxies.clone(),
         allowed_origins: settings.cors_allowed_origins.clone(),
         allow_localhost_origins: settings.environment == Environment::Development,
+        live_max_connections: settings.live_max_connections,
     };
     let server = api::serve(listener, services, options, draining.clone()).context("the server cannot start")?;
     let handle = server.handle();
     let server = tokio::spawn(server);
 
     let mut jobs = JoinSet::new();
+    jobs.spawn(async move { live.run().await });
     jobs.spawn(keep_metrics(metrics, sql.clone()));
     jobs.spawn(purge_regularly(sql.clone(), clock));
 
@@ -242,14 +264,39 @@ fn connect_redis(url: &str) -> anyhow::Result<Redis> {
     Redis::new(url).context("REDIS_URL: cannot be used")
 }
 
-/// Where cached bodies lie: in the process, and behind it in Redis if there is one. The seal keeps
-/// its purpose apart from that of tokens, so both may use one secret, which all instances share.
-async fn bodies(redis: Option<&Redis>, secret: &SecretString, sql: &Sql) -> anyhow::Result<Arc<dyn Bodies>> {
+/// What instances share through Redis, proved by a seal. It keeps its purpose apart from that of
+/// tokens, so both may use one secret, which all instances have.
+struct Shared {
+    redis: Redis,
+    seal: Seal,
+    database_id: String,
+}
+
+impl Shared {
+    async fn new(redis: &Redis, secret: &SecretString, sql: &Sql) -> anyhow::Result<Self> {
+        let database_id = sql.database_id().await.context("the database has no identity")?;
+        let seal = Seal::new(secret.expose_secret().as_bytes(), &database_id);
+        Ok(Self { redis: redis.clone(), seal, database_id })
+    }
+}
+
+/// Where cached bodies lie: in the process, and behind it in Redis if there is one.
+fn bodies(shared: Option<&Shared>) -> Arc<dyn Bodies> {
     let near: Arc<dyn Bodies> = Arc::new(MemoryBodies::new(BODIES_BYTES));
-    let Some(redis) = redis else { return Ok(near) };
-    let database = sql.database_id().await.context("the database has no identity")?;
-    let seal = Seal::new(secret.expose_secret().as_bytes(), &database);
-    Ok(Arc::new(Tiered::new(near, Arc::new(RedisBodies::new(redis.clone(), seal)))))
+    match shared {
+        None => near,
+        Some(Shared { redis, seal, .. }) => {
+            Arc::new(Tiered::new(near, Arc::new(RedisBodies::new(redis.clone(), seal.clone()))))
+        }
+    }
+}
+
+/// How changes of seats are told: within the process, or to every instance if there is a Redis.
+fn seat_changes(shared: Option<Shared>) -> Arc<dyn SeatChanges> {
+    match shared {
+        None => Arc::new(MemorySeatChanges::new()),
+        Some(Shared { redis, seal, database_id }) => Arc::new(RedisSeatChanges::new(&redis, seal, &database_id)),
+    }
 }
 
 async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
@@ -258,10 +305,25 @@ async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
         let address = lookup_host((host.as_str(), *port)).await?.next().context("the name has no address")?;
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        bound_what_waits(&SockRef::from(&socket))?;
         socket.bind(address)?;
         anyhow::Ok(socket.listen(BACKLOG)?.into_std()?)
     };
     bind.await.with_context(|| format!("HOST, PORT: cannot listen on {host} port {port}"))
+}
+
+/// Every connection that is accepted has these from its listener.
+#[cfg(target_os = "linux")]
+fn bound_what_waits(listener: &SockRef<'_>) -> std::io::Result<()> {
+    listener.set_tcp_notsent_lowat(UNSENT)?;
+    listener.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
+}
+
+/// Elsewhere the system's own bounds have to do.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
+fn bound_what_waits(_: &SockRef<'_>) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// Folds histograms into their buckets and looks at the pool, every few seconds.

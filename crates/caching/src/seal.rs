@@ -61,6 +61,32 @@ impl Seal {
         Snapshot::decode(contents).filter(|body| key.fits(body))
     }
 
+    /// A message to other instances, sealed for its channel.
+    pub fn wrap_message(&self, channel: &str, contents: &[u8]) -> Vec<u8> {
+        let mut sealed = self.message_mac(channel, contents).finalize().into_bytes().to_vec();
+        sealed.extend_from_slice(contents);
+        sealed
+    }
+
+    /// The contents of a message, if somebody who has the secret sealed it for this channel. It may be
+    /// one that was sent before: whoever reads it has to know what is newer.
+    pub fn open_message<'a>(&self, channel: &str, sealed: &'a [u8]) -> Option<&'a [u8]> {
+        if sealed.len() > Self::MAX_BYTES {
+            return None;
+        }
+        let (tag, contents) = sealed.split_first_chunk::<{ Self::TAG_BYTES }>()?;
+        self.message_mac(channel, contents).verify_slice(tag).ok().map(|()| contents)
+    }
+
+    /// Of three parts, where that of a body has two: neither can stand for the other.
+    fn message_mac(&self, channel: &str, contents: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.begun.clone();
+        for part in [b"message", channel.as_bytes(), contents] {
+            feed(&mut mac, part);
+        }
+        mac
+    }
+
     fn mac(&self, key: &Key, contents: &[u8]) -> Hmac<Sha256> {
         let mut mac = self.begun.clone();
         feed(&mut mac, key.to_string().as_bytes());
@@ -143,6 +169,22 @@ mod tests {
         let theirs = Key::Registrations(UserId::new(8).unwrap());
         assert_eq!(seal.open(&theirs, &seal.wrap(&theirs, &body)), None);
         assert_eq!(seal.open(&key(1), &seal.wrap(&key(1), &body)), None);
+    }
+
+    #[test]
+    fn a_message_is_opened_by_whoever_has_the_secret_on_its_channel_only() {
+        let seal = Seal::new(SECRET, "a");
+        let sealed = seal.wrap_message("seats", b"contents");
+        assert_eq!(seal.open_message("seats", &sealed), Some(b"contents".as_slice()));
+        assert_eq!(seal.open_message("other", &sealed), None);
+        assert_eq!(Seal::new(SECRET, "b").open_message("seats", &sealed), None);
+        assert_eq!(Seal::new(b"another", "a").open_message("seats", &sealed), None);
+        for at in 0..sealed.len() {
+            let mut altered = sealed.clone();
+            altered[at] ^= 1;
+            assert_eq!(seal.open_message("seats", &altered), None, "byte {at}");
+            assert_eq!(seal.open_message("seats", &sealed[..at]), None, "cut at {at}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`event`], [`registration`], [`user`], [`session`] | the entities and their rules |
+//! | [`seat_change`] | what those who watch an event are told |
 //! | [`text`], [`timestamp`], [`id`], [`page`], [`filter`] | the values they are made of |
 //! | [`command`] | how a write is asked for, and what it answers |
 //! | [`ports`] | what adapters fill in |
@@ -19,6 +20,7 @@ pub mod invalid;
 pub mod page;
 pub mod ports;
 pub mod registration;
+pub mod seat_change;
 pub mod session;
 pub mod text;
 pub mod timestamp;
@@ -31,6 +33,7 @@ pub use id::{EventId, RegistrationId, SessionId, UserId};
 pub use invalid::Invalid;
 pub use page::{Page, PageNumber, PageRequest, PageSize};
 pub use registration::{Attendance, Booking, Registration, RegistrationStatus};
+pub use seat_change::{SeatChange, SeatSnapshot};
 pub use session::{RefreshDigest, RefreshSecret};
 pub use text::{Description, EmailAddress, EventTitle, Password, PasswordHash, PersonName, Venue};
 pub use timestamp::Timestamp;

@@ -46,6 +46,7 @@ mod listing;
 mod migrations;
 mod programme;
 mod registrations;
+mod seat_changes;
 mod sessions;
 mod users;
 mod versions;

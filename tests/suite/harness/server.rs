@@ -100,6 +100,13 @@ impl Site {
         self
     }
 
+    /// Does without a variable in the instances started from now on.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.settings.remove(name);
+        self
+    }
+
     /// How to connect to the database.
     pub fn database_url(&self) -> String {
         self.home.url()
@@ -323,7 +330,12 @@ impl Request {
 
     /// Sends it, to a server that may be killed meanwhile.
     pub async fn try_send(self) -> reqwest::Result<Answer> {
-        Answer::read(self.0.send().await?).await
+        Answer::try_read(self.0.send().await?).await
+    }
+
+    /// The answer, of which only the head was read.
+    pub async fn response(self) -> Response {
+        self.0.send().await.unwrap()
     }
 }
 
@@ -336,7 +348,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    async fn read(response: Response) -> reqwest::Result<Self> {
+    /// Reads an answer to its end.
+    pub async fn read(response: Response) -> Self {
+        Self::try_read(response).await.unwrap()
+    }
+
+    async fn try_read(response: Response) -> reqwest::Result<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Ok(Self { status, headers, body: response.bytes().await?.to_vec() })
     }
@@ -353,6 +370,16 @@ impl Answer {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.trim().parse().unwrap());
         }
         Self { status, headers, body: wire[end + 4..].to_vec() }
+    }
+
+    /// Reads an answer to its end, or what a stream begins with, which has none.
+    pub async fn begun(mut response: Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        if headers.get("content-type").is_none_or(|kind| kind != "text/event-stream") {
+            return Self::read(response).await;
+        }
+        let body = response.chunk().await.unwrap().expect("a stream begins with something").to_vec();
+        Self { status, headers, body }
     }
 
     /// The answer, if it has this status.

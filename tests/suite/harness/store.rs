@@ -11,7 +11,8 @@ use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Se
 use domain::event::StartsAt;
 use domain::ports::{
     Audit, BookError, BookSeat, Bookings, CancelError, CancelSeat, Clock, DeleteEvent, DeletedEvent, Events, NewUser,
-    Registrations, Sessions, UpdateEvent, UpdateEventError, Users, VersionAnswer, VersionQuestion, Versions,
+    Registrations, SeatChanges, Sessions, UpdateEvent, UpdateEventError, Users, VersionAnswer, VersionQuestion,
+    Versions,
 };
 use domain::{
     Command, Committed, EmailAddress, Event, EventDraft, EventFilter, EventId, EventPatch, EventTitle, Fingerprint,
@@ -41,6 +42,7 @@ pub struct Store {
     pub versions: Arc<dyn Versions>,
     pub audit: Arc<dyn Audit>,
     pub clock: Arc<MovableClock>,
+    sql: Arc<Sql>,
     home: Home,
     people: AtomicU32,
     admin: OnceCell<UserId>,
@@ -138,8 +140,9 @@ impl Store {
             users: sql.clone(),
             sessions: sql.clone(),
             versions: sql.clone(),
-            audit: sql,
+            audit: sql.clone(),
             clock,
+            sql,
             home,
             people: AtomicU32::new(0),
             admin: OnceCell::new(),
@@ -154,6 +157,11 @@ impl Store {
             registrations: Arc::new(CachedRegistrations::new(plain.registrations.clone(), cache)),
             ..plain
         }
+    }
+
+    /// Has it announce changes of seats there.
+    pub fn announce_to(&self, changes: Arc<dyn SeatChanges>) {
+        self.sql.announce_to(changes);
     }
 
     /// The present instant of the store's clock.

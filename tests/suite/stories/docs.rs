@@ -10,7 +10,7 @@ use crate::harness::server::{Answer, Instance, PASSWORD, Person, Site, Stack};
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
 /// What clients rely on: the calls, and the statuses of success.
-const CALLS: [(&str, &str, &str); 20] = [
+const CALLS: [(&str, &str, &str); 22] = [
     ("post", "/api/auth/register", "201"),
     ("post", "/api/auth/login", "200"),
     ("post", "/api/auth/refresh", "200"),
@@ -23,6 +23,8 @@ const CALLS: [(&str, &str, &str); 20] = [
     ("post", "/api/events/{id}/register", "201"),
     ("delete", "/api/events/{id}/register", "200"),
     ("get", "/api/events/{id}/registrations", "200"),
+    ("get", "/api/events/{id}/seats/stream", "200"),
+    ("get", "/api/live", "101"),
     ("get", "/api/users/me/registrations", "200"),
     ("get", "/api/users/me", "200"),
     ("put", "/api/users/me", "200"),
@@ -217,6 +219,9 @@ async fn call(api: &Instance, document: &Value, operation: &Operation<'_>, known
     if let Some(person) = known.person {
         request = request.by(person);
     }
+    for parameter in operation.parameters("header").iter().filter(|parameter| parameter["required"] == true) {
+        request = request.header(parameter["name"].as_str().unwrap(), parameter["example"].as_str().unwrap());
+    }
     let content = &operation.body["requestBody"]["content"]["application/json"];
     if known.with_body && content.is_object() {
         let mut body = example(document, &content["schema"]);
@@ -228,7 +233,7 @@ async fn call(api: &Instance, document: &Value, operation: &Operation<'_>, known
         }
         request = request.json(&body);
     }
-    request.send().await
+    Answer::begun(request.response().await).await
 }
 
 /// What an operation is called with.
@@ -360,6 +365,9 @@ fn every_example_is_what_it_is_an_example_of() {
                 for (code, example) in examples.into_iter().flatten() {
                     let problem = &example["value"];
                     assert_fits(&document, &media["schema"], problem, &name);
+                    if !is_problem {
+                        continue;
+                    }
                     assert_eq!(problem["status"].to_string(), *status, "{name}");
                     assert_eq!(problem["code"], *code, "{name}");
                     assert_eq!(problem["type"], format!("/problems/{code}"), "{name}");

@@ -41,5 +41,7 @@ mod events;
 mod http;
 mod limits;
 mod listing;
+mod live;
 mod operation;
+mod page;
 mod profile;

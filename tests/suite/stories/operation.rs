@@ -29,7 +29,7 @@ async fn readiness(api: &Instance) -> Answer {
 }
 
 /// Takes the site's Postgres database away: its connections end, and there are no new ones.
-async fn take_database_away(site: &Site) {
+pub(super) async fn take_database_away(site: &Site) {
     administer(site, |name| {
         vec![
             format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"),
@@ -40,7 +40,7 @@ async fn take_database_away(site: &Site) {
 }
 
 /// Gives the database back.
-async fn give_database_back(site: &Site) {
+pub(super) async fn give_database_back(site: &Site) {
     administer(site, |name| vec![format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")]).await;
 }
 

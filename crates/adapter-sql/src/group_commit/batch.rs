@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use domain::ports::StoreError;
-use domain::{Committed, Event, EventId, KeyConflict, Once, Timestamp, UserId};
+use domain::{Committed, Event, EventId, KeyConflict, Once, SeatChange, Timestamp, UserId};
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement, TryGetable, Value};
 
 use super::bound::Given;
@@ -52,6 +52,8 @@ pub(super) struct Progress {
     pub(super) parts: OnceLock<Vec<Part>>,
     /// Which of the locked events have seats left.
     pub(super) seats: OnceLock<Vec<(EventId, bool)>>,
+    /// What those who watch the events are to be told if it was committed.
+    pub(super) changes: OnceLock<Vec<SeatChange>>,
 }
 
 /// Decides all the orders and commits what was decided.
@@ -69,7 +71,13 @@ pub(super) async fn transact(
             tx.discard().await;
             Ok(parts)
         }
-        Ok(Decided { parts, changed: true }) => tx.finish(Ok(parts)).await,
+        Ok(Decided { parts, changed: true }) => {
+            let committed = tx.finish(Ok(parts)).await;
+            if committed.is_ok() {
+                writing.sql.announce(progress.changes.get().into_iter().flatten().copied());
+            }
+            committed
+        }
         Err(error) => tx.finish(Err(error)).await,
     }
 }
@@ -130,6 +138,7 @@ impl Batch<'_> {
         let changed = ledger.is_changed() || claimed.taken_over;
         let _ = progress.parts.set(parts.clone());
         let _ = progress.seats.set(ledger.seats_left().collect());
+        let _ = progress.changes.set(ledger.changed_events().map(SeatChange::from).collect());
         Ok(Decided { parts, changed })
     }
 

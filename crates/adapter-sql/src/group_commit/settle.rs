@@ -29,7 +29,10 @@ pub(super) async fn outcome(sql: &Sql, progress: &Progress) -> Option<Vec<Part>>
     while asked.elapsed() < PATIENCE {
         let transaction = transaction.clone();
         match sql.read("settle_transaction", move |reading| status(reading, transaction)).await {
-            Ok(Some(status)) if status == "committed" => return Some(parts.clone()),
+            Ok(Some(status)) if status == "committed" => {
+                sql.announce(progress.changes.get().into_iter().flatten().copied());
+                return Some(parts.clone());
+            }
             Ok(Some(status)) if status == "aborted" => {
                 let undone = StoreError::unavailable("the connection was lost before the commit");
                 return Some(all_parts(parts.len(), &Verdict::Store(undone)));

@@ -17,16 +17,31 @@ const EXPOSED: [&str; 10] = [
     "Idempotent-Replayed",
 ];
 
-/// Lets in the listed origins, and any page on this machine if `allow_localhost`.
+/// Which origins' pages may call the API: the listed ones, and perhaps any on this machine.
+#[derive(Debug, Clone)]
+pub(crate) struct Origins {
+    allowed: Vec<String>,
+    allow_localhost: bool,
+}
+
+impl Origins {
+    pub(crate) fn new(allowed: Vec<String>, allow_localhost: bool) -> Self {
+        Self { allowed, allow_localhost }
+    }
+
+    /// Whether pages of this origin may.
+    pub(crate) fn allow(&self, origin: &str) -> bool {
+        self.allowed.iter().any(|one| one == origin) || (self.allow_localhost && is_localhost(origin))
+    }
+}
+
+/// Lets in pages of these origins.
 ///
 /// A request from elsewhere is answered without the headers that would let its page read the answer.
-pub(crate) fn cors(allowed: &[String], allow_localhost: bool) -> Cors {
-    let allowed = allowed.to_vec();
+pub(crate) fn cors(origins: &Origins) -> Cors {
+    let origins = origins.clone();
     Cors::default()
-        .allowed_origin_fn(move |origin, _| {
-            let origin = origin.to_str().unwrap_or_default();
-            allowed.iter().any(|one| one == origin) || (allow_localhost && is_localhost(origin))
-        })
+        .allowed_origin_fn(move |origin, _| origins.allow(origin.to_str().unwrap_or_default()))
         .allowed_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE])
         .allow_any_header()
         .expose_headers(EXPOSED)

@@ -1,14 +1,17 @@
 //! What every request and answer have in common: the request's id, the access line, the metrics,
 //! the security headers, the shape of errors, and `HEAD`.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use actix_web::Error;
-use actix_web::body::{BoxBody, MessageBody};
+use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
+use actix_web::web::Bytes;
+use actix_web::{Error, HttpMessage, HttpRequest};
+use futures_util::stream;
 use tracing::Instrument;
 
 use crate::caller::LoggedUser;
@@ -44,6 +47,14 @@ const SECURITY_HEADERS: [(&str, &str); 13] = [
     ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
 ];
 
+/// Marks a `HEAD`, which is handled as the `GET` it stands for.
+struct Head;
+
+/// Whether only the head of the answer is wanted.
+pub(crate) fn is_head(request: &HttpRequest) -> bool {
+    request.extensions().contains::<Head>()
+}
+
 /// Wraps a request and its answer.
 pub(crate) async fn envelope(
     mut request: ServiceRequest,
@@ -55,10 +66,16 @@ pub(crate) async fn envelope(
     if method == Method::HEAD {
         // The connection remembers the method and leaves the body out.
         request.head_mut().method = Method::GET;
+        request.extensions_mut().insert(Head);
     }
     let span = tracing::info_span!("request", request_id = request_id.to_str().unwrap_or_default());
     let response = next.call(request).instrument(span).await?.map_into_boxed_body();
     let mut response = with_problem(response, request_id.to_str().unwrap_or_default());
+    if method == Method::HEAD && response.response().body().size() == BodySize::Stream {
+        // Left out, it would still be waited for.
+        let nothing = stream::empty::<Result<Bytes, Infallible>>();
+        response = response.map_body(|_, _| BodyStream::new(nothing).boxed());
+    }
     finish_headers(&mut response, request_id.clone());
     record(&response, &method, &request_id, started.elapsed());
     Ok(response)
@@ -108,7 +125,10 @@ fn finish_headers(response: &mut ServiceResponse, request_id: HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, request_id);
     for (name, value) in SECURITY_HEADERS {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        // A page may have a policy of its own.
+        if !headers.contains_key(name) {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
     }
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -117,7 +117,8 @@ fn file(name: &str) -> Option<File> {
     Some(File { content_type, bytes: file.bytes.into_owned() })
 }
 
-fn asset(content_type: &str, bytes: Vec<u8>) -> HttpResponse {
+/// A file of a page: kept by browsers, but asked for again, so that a new version shows at once.
+pub(super) fn asset(content_type: &str, bytes: Vec<u8>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(content_type)
         .insert_header(("Cache-Control", "no-cache"))

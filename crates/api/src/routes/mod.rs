@@ -5,6 +5,8 @@ mod bookings;
 mod docs;
 mod events;
 mod health;
+mod live;
+mod page;
 mod users;
 
 use std::future::{Ready, ready};
@@ -22,9 +24,11 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     auth::configure(config);
     events::configure(config);
     bookings::configure(config);
+    live::configure(config);
     users::configure(config);
     health::configure(config);
     docs::configure(config);
+    page::configure(config);
 }
 
 /// What the routes say of themselves, before [`crate::openapi`] completes it.

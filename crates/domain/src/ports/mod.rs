@@ -10,6 +10,7 @@ mod events;
 mod passwords;
 mod probe;
 mod registrations;
+mod seat_changes;
 mod sessions;
 mod store;
 mod tokens;
@@ -25,6 +26,7 @@ pub use events::{
 pub use passwords::{Passwords, PasswordsError};
 pub use probe::Probe;
 pub use registrations::{RegistrationFilter, Registrations};
+pub use seat_changes::{Heard, SeatChanges, SeatListener};
 pub use sessions::{RotateError, Sessions};
 pub use store::{Cause, StoreError};
 pub use tokens::{AccessToken, InvalidToken, Tokens};
@@ -34,6 +36,6 @@ pub use versions::{EventStamp, VersionAnswer, VersionQuestion, Versions};
 #[cfg(feature = "mock")]
 pub use {
     audit::MockAudit, bookings::MockBookings, clock::MockClock, events::MockEvents, passwords::MockPasswords,
-    probe::MockProbe, registrations::MockRegistrations, sessions::MockSessions, tokens::MockTokens, users::MockUsers,
-    versions::MockVersions,
+    probe::MockProbe, registrations::MockRegistrations, seat_changes::MockSeatChanges, seat_changes::MockSeatListener,
+    sessions::MockSessions, tokens::MockTokens, users::MockUsers, versions::MockVersions,
 };
