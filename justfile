@@ -75,6 +75,10 @@ db:
             ;;
     esac
 
+# Bring faults upon the program in a random order, for SECONDS (default: SOAK_SECS, or half an hour)
+soak seconds=env("SOAK_SECS", "1800"):
+    SOAK_SECS={{ seconds }} tests/run faults_in_any_order -- --nocapture
+
 # Measure the release build: bookings, reads, memory, and ratios to Postgres itself
 bench:
     bench/run

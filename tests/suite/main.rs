@@ -9,6 +9,7 @@
 //! | `freshness` | what was acknowledged is what everybody sees next, whatever becomes of Redis |
 //! | `races` | what happens at the same instant, on two instances |
 //! | `histories` | that nobody can tell a batch of bookings from one after the other |
+//! | `faults` | what clients are told while everything around the program fails, and that it is true |
 //! | `starting` | how instances start, what stops a start, and how they end |
 //! | `harness` | databases, servers and a clock, one of each for every test |
 
@@ -17,6 +18,7 @@
 mod architecture;
 mod browser;
 mod conformance;
+mod faults;
 mod freshness;
 mod harness;
 mod histories;

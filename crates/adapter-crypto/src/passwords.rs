@@ -1,6 +1,7 @@
 //! bcrypt, bounded: hashing is slow on purpose, and must slow nobody else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bcrypt::BcryptError;
@@ -8,15 +9,21 @@ use domain::ports::{Cause, Passwords, PasswordsError};
 use domain::{Password, PasswordHash};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// How long a caller waits for a worker: so long that the answer still comes within ten seconds.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Hashes passwords with bcrypt.
 ///
 /// At most `workers` hashes are computed at once, on threads where nothing else waits, and at most
 /// `max_waiting` wait for one of these; more are refused with [`PasswordsError::Busy`] at once. A
-/// caller who stops waiting gives their place up; a hash that has begun is finished.
+/// caller whom a busy machine does not get to in four seconds is refused as well. A caller who stops
+/// waiting gives their place up; a hash that has begun is finished.
 #[derive(Debug)]
 pub struct Bcrypt {
     cost: u32,
+    patience: Duration,
     /// What is verified when there is no hash.
     dummy: PasswordHash,
     runtime: Handle,
@@ -35,6 +42,7 @@ impl Bcrypt {
         let workers = workers.max(1);
         Self {
             cost,
+            patience: PATIENCE,
             dummy: dummy(cost),
             runtime: Handle::current(),
             places: Arc::new(Semaphore::new(workers.saturating_add(max_waiting).min(Semaphore::MAX_PERMITS))),
@@ -46,7 +54,8 @@ impl Bcrypt {
     /// work, not by its caller: whoever hangs up does not make room for a further thread.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordsError> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordsError::Busy)?;
-        let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(fault)?;
+        let worker = timeout(self.patience, Arc::clone(&self.workers).acquire_owned()).await;
+        let worker = worker.map_err(|_| PasswordsError::Busy)?.map_err(fault)?;
         self.runtime
             .spawn_blocking(move || {
                 let _held = (place, worker);
@@ -197,6 +206,17 @@ mod tests {
         release.send(()).unwrap();
         assert!(!third.await.unwrap());
         first.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_is_not_reached_in_time_is_refused_and_makes_room() {
+        let bcrypt = Bcrypt { patience: Duration::from_millis(1), ..Bcrypt::new(COST, 1, 1) };
+        let worker = Arc::clone(&bcrypt.workers).acquire_owned().await.unwrap();
+        for _ in 0..3 {
+            assert!(matches!(bcrypt.verify("x", None).await, Err(PasswordsError::Busy)));
+        }
+        drop(worker);
+        assert!(!bcrypt.verify("x", None).await.unwrap());
     }
 
     /// The answer of a future, if it has one already.

@@ -81,8 +81,10 @@ impl RequestBody {
         at(now).or_else(|late| at(Timestamp::EPOCH).ok().filter(|(_, once, _)| once.is_some()).ok_or(late))
     }
 
-    /// The idempotency key of the request, with the request's fingerprint.
+    /// The idempotency key of the request, with the request's fingerprint. A request that did not
+    /// arrive whole is none, even if nothing in its body is needed.
     pub(crate) fn once(&self) -> Result<Option<Once>, Problem> {
+        self.bytes()?;
         let mut keys = self.request.headers().get_all("Idempotency-Key");
         let Some(header) = keys.next() else { return Ok(None) };
         let refused = |violation: Violation| Problem::validation(vec![violation.of("Idempotency-Key")]);

@@ -17,6 +17,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// A sequence of its own for somebody else, which this one decides.
+    pub fn another(&mut self) -> Self {
+        Self(self.below(usize::MAX) as u64)
+    }
+
     /// A number below this one.
     pub fn below(&mut self, bound: usize) -> usize {
         // SplitMix64.

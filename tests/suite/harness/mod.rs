@@ -4,12 +4,17 @@ pub mod clock;
 pub mod dice;
 pub mod live;
 pub mod postgres;
+pub mod program;
+pub mod proxy;
 pub mod redis;
 pub mod server;
 pub mod store;
 
 use std::env;
 use std::future::Future;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::TcpListener;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,4 +60,22 @@ fn provided(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run the tests with `tests/run`, which starts Postgres and Redis for them")
     })
+}
+
+/// A port below those the system hands out to outgoing connections, so that a killed server's port
+/// is still free when it comes back.
+fn free_port() -> u16 {
+    loop {
+        let random = RandomState::new().build_hasher().finish() % 12_000;
+        let port = 20_000 + u16::try_from(random).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// Sends a signal to a process that a test started.
+fn signal(process: u32, name: &str) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {process}")]).status().unwrap();
+    assert!(sent.success(), "SIG{name} was not sent");
 }

@@ -1,18 +1,25 @@
-//! Postgres databases, each for one test.
+//! Postgres databases, each for one test, and servers to be broken at will.
 
-use std::process;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use adapter_sql::{Sql, SqlOptions};
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectionTrait, Statement};
+use tempfile::TempDir;
 use tokio::runtime;
 use tokio::sync::OnceCell;
+use tokio::time::sleep;
 
 use super::clock::MovableClock;
-use super::provided;
 use super::store::connect_past;
+use super::{free_port, provided, signal};
 
 /// A database of the server that `tests/run` started. It is dropped with this value.
 #[derive(Debug)]
@@ -57,6 +64,137 @@ impl Drop for PostgresDatabase {
         })
         .join();
         assert!(thread::panicking() || dropped.is_ok(), "the database {} was not dropped", self.name);
+    }
+}
+
+/// A Postgres server of its own, for tests that break it. It is gone with this value.
+#[derive(Debug)]
+pub struct PostgresServer {
+    programs: PathBuf,
+    /// The account it runs under, which cannot be root.
+    account: (u32, u32),
+    folder: TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl PostgresServer {
+    /// A server that answers already, whose one database is empty.
+    pub async fn start() -> Self {
+        // Beside the server that `tests/run` started, by its programs and under its account.
+        let shared = connect_past(&provided("BOXOFFICE_TEST_POSTGRES_URL")).await;
+        let place = "SELECT current_setting('data_directory') AS data, setting AS programs
+                     FROM pg_config WHERE name = 'BINDIR'";
+        let place = Statement::from_string(shared.get_database_backend(), place);
+        let place = shared.query_one_raw(place).await.unwrap().unwrap();
+        shared.close().await.unwrap();
+        let data = PathBuf::from(place.try_get::<String>("", "data").unwrap());
+        let owner = fs::metadata(&data).unwrap();
+        let account = (owner.uid(), owner.gid());
+        let folder = TempDir::new_in(data.parent().unwrap()).unwrap();
+        chown(folder.path(), Some(account.0), Some(account.1)).unwrap();
+        let programs = PathBuf::from(place.try_get::<String>("", "programs").unwrap());
+        let mut server = Self { programs, account, folder, port: 0, process: None };
+        let mut initdb = server.program("initdb");
+        initdb.args(["--username=postgres", "--encoding=UTF8", "--locale=C", "--auth=trust", "--no-sync"]);
+        let made = initdb.arg("--pgdata").arg(server.data()).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        for _ in 0..10 {
+            server.port = free_port();
+            if server.launch().await {
+                return server;
+            }
+        }
+        panic!("Postgres does not start")
+    }
+
+    /// How to connect to it.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Stops every process of the server in mid-air: it keeps its connections and answers nothing.
+    pub fn freeze(&self) {
+        // The one that makes the others first.
+        signal(self.id(), "STOP");
+        for id in self.backends() {
+            signal(id, "STOP");
+        }
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        for id in self.backends() {
+            signal(id, "CONT");
+        }
+        signal(self.id(), "CONT");
+    }
+
+    /// Ends the server without a word to anybody, as a crash would: it has to recover.
+    pub fn stop_immediately(&mut self) {
+        let mut stop = self.program("pg_ctl");
+        let stopped = stop.args(["stop", "-m", "immediate", "-D"]).arg(self.data()).output().unwrap();
+        assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+        self.process.take().expect("a running server").wait().unwrap();
+    }
+
+    /// Starts a stopped server again, on the same port.
+    pub async fn start_again(&mut self) {
+        assert!(self.launch().await, "Postgres does not start again on port {}", self.port);
+    }
+
+    /// Whether the server takes connections; `false` if its process ended, because somebody has its port.
+    async fn launch(&mut self) -> bool {
+        let mut postgres = self.program("postgres");
+        postgres.arg("-D").arg(self.data()).args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
+        for setting in ["unix_socket_directories=", "max_connections=60", "fsync=off", "log_min_messages=panic"] {
+            postgres.args(["-c", setting]);
+        }
+        let mut process = postgres.spawn().unwrap();
+        // Line 8 is the server's state.
+        let state = self.data().join("postmaster.pid");
+        loop {
+            if process.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if fs::read_to_string(&state).is_ok_and(|state| state.lines().nth(7).is_some_and(|it| it.trim() == "ready"))
+            {
+                self.process = Some(process);
+                return true;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut program = Command::new(self.programs.join(name));
+        program.current_dir(self.folder.path()).uid(self.account.0).gid(self.account.1);
+        program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        program
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn id(&self) -> u32 {
+        self.process.as_ref().expect("a running server").id()
+    }
+
+    /// The processes that the server has made.
+    fn backends(&self) -> Vec<u32> {
+        let id = self.id();
+        let children = Path::new("/proc").join(id.to_string()).join(format!("task/{id}/children"));
+        fs::read_to_string(children).unwrap().split_whitespace().map(|id| id.parse().unwrap()).collect()
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        if self.process.is_some() {
+            self.thaw();
+            self.stop_immediately();
+        }
     }
 }
 

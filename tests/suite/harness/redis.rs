@@ -1,8 +1,6 @@
 //! Redis servers, each for one test, to be broken at will.
 
 use std::collections::BTreeSet;
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -10,7 +8,7 @@ use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 use tokio::time;
 
-use super::provided;
+use super::{free_port, provided, signal};
 
 /// The server that `tests/run` started: for tests that only use it.
 pub fn shared_url() -> String {
@@ -127,9 +125,7 @@ impl RedisServer {
     }
 
     fn signal(&self, name: &str) {
-        let id = self.process.as_ref().expect("a running server").id();
-        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {id}")]).status().unwrap();
-        assert!(sent.success(), "SIG{name} was not sent");
+        signal(self.process.as_ref().expect("a running server").id(), name);
     }
 }
 
@@ -148,16 +144,4 @@ async fn process_at(url: &str) -> Option<u32> {
     let info: redis::InfoDict =
         redis::cmd("INFO").arg("server").query_async(&mut connect(url).await.ok()?).await.ok()?;
     info.get("process_id")
-}
-
-/// A port below those the system hands out to outgoing connections, so that a killed server's port
-/// is still free when it comes back.
-fn free_port() -> u16 {
-    loop {
-        let random = RandomState::new().build_hasher().finish() % 12_000;
-        let port = 20_000 + u16::try_from(random).unwrap();
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }

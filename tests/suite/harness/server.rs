@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::clock::MovableClock;
-use super::postgres::PostgresDatabase;
+use super::postgres::{PostgresDatabase, PostgresServer};
+use super::program::Program;
 use super::redis::RedisServer;
 use super::store::{Home, connect_past};
 
@@ -58,6 +59,19 @@ impl Site {
     /// A site on Postgres that is migrated already, with a Redis.
     pub async fn migrated() -> Self {
         Self::at(Home::Postgres(PostgresDatabase::migrated().await), Some(RedisServer::start().await))
+    }
+
+    /// A site on a Postgres server of its own, with a Redis.
+    pub async fn breakable() -> Self {
+        Self::at(Home::Server(PostgresServer::start().await), Some(RedisServer::start().await))
+    }
+
+    /// The Postgres server, if it is the site's own.
+    pub fn postgres(&mut self) -> &mut PostgresServer {
+        match &mut self.home {
+            Home::Server(server) => server,
+            Home::Sqlite(_) | Home::Postgres(_) => panic!("not the site's own server"),
+        }
     }
 
     fn at(home: Home, redis: Option<RedisServer>) -> Self {
@@ -116,8 +130,12 @@ impl Site {
         let settings = Settings::load(Purpose::Serve, variables, self.directory.path())?;
         let running = start(settings, self.clock.clone()).await?;
         let base = format!("http://{}", running.address());
-        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Ok(Instance { running: Some(running), base, client })
+        Ok(Instance { running: Some(running), ..Instance::at(base) })
+    }
+
+    /// Starts an instance as a process of its own, whose clock is the system's.
+    pub async fn start_process(&self) -> Program {
+        Program::start(&self.settings, self.directory.path()).await
     }
 }
 
@@ -138,6 +156,12 @@ pub struct Person {
 }
 
 impl Instance {
+    /// A client of an instance that runs elsewhere.
+    pub fn at(base: String) -> Self {
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+        Self { running: None, base, client }
+    }
+
     /// Where it listens: `http://127.0.0.1:port`.
     pub fn base(&self) -> &str {
         &self.base
@@ -254,9 +278,11 @@ impl Instance {
         Answer::parse(&sent_and_read.await.unwrap())
     }
 
-    /// Stops it as SIGTERM does.
+    /// Stops it as SIGTERM does. One that runs elsewhere goes on.
     pub async fn stop(mut self) {
-        self.running.take().expect("it runs").stop().await;
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
     }
 }
 
@@ -299,7 +325,12 @@ impl Request {
     }
 
     pub async fn send(self) -> Answer {
-        Answer::read(self.response().await).await
+        self.try_send().await.unwrap()
+    }
+
+    /// Sends it, to a server that may be killed meanwhile.
+    pub async fn try_send(self) -> reqwest::Result<Answer> {
+        Answer::try_read(self.0.send().await?).await
     }
 
     /// The answer, of which only the head was read.
@@ -319,8 +350,12 @@ pub struct Answer {
 impl Answer {
     /// Reads an answer to its end.
     pub async fn read(response: Response) -> Self {
+        Self::try_read(response).await.unwrap()
+    }
+
+    async fn try_read(response: Response) -> reqwest::Result<Self> {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self { status, headers, body: response.bytes().await.unwrap().to_vec() }
+        Ok(Self { status, headers, body: response.bytes().await?.to_vec() })
     }
 
     /// An answer with a body of known length, as it stands on the wire.

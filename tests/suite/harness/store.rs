@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use super::clock::MovableClock;
-use super::postgres::PostgresDatabase;
+use super::postgres::{PostgresDatabase, PostgresServer};
 use super::redis::shared_url;
 
 /// What the cached stores may hold in the process.
@@ -52,6 +52,8 @@ pub struct Store {
 pub enum Home {
     Sqlite(TempDir),
     Postgres(PostgresDatabase),
+    /// The one database of a server to be broken at will.
+    Server(PostgresServer),
 }
 
 impl Home {
@@ -75,6 +77,7 @@ impl Home {
         match self {
             Self::Sqlite(folder) => format!("sqlite://{}", folder.path().join("boxoffice.db").display()),
             Self::Postgres(database) => database.url(),
+            Self::Server(server) => server.url(),
         }
     }
 }

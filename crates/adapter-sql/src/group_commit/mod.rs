@@ -93,6 +93,7 @@ pub(crate) enum Verdict {
 /// An order in its line.
 struct Order {
     ask: Ask,
+    arrived: Instant,
     place: Arc<Place>,
     answer: oneshot::Sender<Verdict>,
 }
@@ -189,14 +190,14 @@ impl Sql {
         let arrived = Instant::now();
         let (answer, mut answered) = oneshot::channel();
         let place = Arc::new(Place::default());
-        if !self.enqueue(Order { ask, place: Arc::clone(&place), answer }) {
+        if !self.enqueue(Order { ask, arrived, place: Arc::clone(&place), answer }) {
             return Verdict::Store(StoreError::unavailable("too many bookings are waiting"));
         }
         if let Ok(verdict) = tokio::time::timeout_at((arrived + PATIENCE).into(), &mut answered).await {
             return verdict.unwrap_or_else(|_| lost());
         }
         if place.leave() {
-            return Verdict::Store(StoreError::unavailable("the booking was not reached in time"));
+            return not_reached();
         }
         match tokio::time::timeout_at((arrived + DEADLINE).into(), answered).await {
             Ok(verdict) => verdict.unwrap_or_else(|_| lost()),
@@ -235,6 +236,10 @@ impl Sql {
             Engine::Sqlite => 1,
         }
     }
+}
+
+fn not_reached() -> Verdict {
+    Verdict::Store(StoreError::unavailable("the booking was not reached in time"))
 }
 
 fn lost() -> Verdict {
@@ -342,7 +347,17 @@ impl Sql {
     async fn carry_out_orders(&self, mut orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
         let mut held: Vec<(EventId, Vec<Order>)> = Vec::new();
         self.refuse_sold_out(&mut orders).await;
-        while !orders.is_empty() {
+        loop {
+            // A transaction may take as long as they have waited: who is late now would not be told in time.
+            let (late, in_time): (Vec<_>, Vec<_>) =
+                orders.into_iter().partition(|order| order.arrived.elapsed() > PATIENCE);
+            for order in late {
+                order.tell(not_reached());
+            }
+            orders = in_time;
+            if orders.is_empty() {
+                return held;
+            }
             let asks: Arc<[Ask]> = orders.iter().map(|order| order.ask.clone()).collect();
             let parts = self.transact(&asks, locking).await;
             let (mut later, mut decided) = (Vec::new(), Vec::new());
@@ -368,7 +383,6 @@ impl Sql {
             });
             orders = later;
         }
-        held
     }
 
     /// Tells those who want a seat of an event that seems sold out, and is, without a lock.

@@ -1,0 +1,507 @@
+//! What clients asked for and were told, and whether all of it can be true.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// How long a request may take, whatever the trouble.
+pub const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
+/// What somebody asked for. Everybody asks for one thing after the other, and repeats what they do not
+/// know the outcome of, under the same key, until they do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    Book {
+        event: u64,
+        key: String,
+    },
+    Cancel {
+        event: u64,
+        key: String,
+    },
+    /// The detail of an event.
+    Look {
+        event: u64,
+    },
+    /// One's own registrations.
+    Mine,
+    /// Something of which only the answer's time and status count.
+    Other(&'static str),
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A success, with the registration's id if it is a booking; the same bytes for the same key.
+    Done { registration: Option<u64>, body: Vec<u8>, replayed: bool },
+    /// The detail, as it was told.
+    Seen { confirmed: u64, available: u64, total: u64 },
+    /// The confirmed registrations, as event and id, as they were told.
+    Held(Vec<(u64, u64)>),
+    /// The rules forbid it, by this code.
+    Refused(String),
+    /// Not at present: nothing was done, nor will be. With the seconds of `Retry-After`.
+    Unavailable(Option<u64>),
+    /// Something may have been done.
+    Unknown,
+    /// No answer came.
+    Broken(String),
+    /// An answer that nobody expects.
+    Odd(u16, String),
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub by: u64,
+    pub wish: Wish,
+    pub asked: Instant,
+    pub ended: Instant,
+    pub outcome: Outcome,
+}
+
+/// What stands in the tables in the end.
+#[derive(Debug, Clone, Default)]
+pub struct Tables {
+    /// Each event's seats and free seats.
+    pub events: BTreeMap<u64, (u64, u64)>,
+    /// The confirmed registrations: id, user and event.
+    pub confirmed: Vec<(u64, u64, u64)>,
+}
+
+/// What a client may not have to bear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Breach {
+    /// More seats are taken than there are.
+    Oversold,
+    /// Taken and free seats are not all seats.
+    DoesNotAddUp,
+    /// What was acknowledged is not there.
+    Lost,
+    /// Something is there, or was told, that nobody asked for, or that was refused.
+    FromNowhere,
+    /// Somebody holds two seats of an event, or was given a second one.
+    BookedTwice,
+    /// A key did something twice, or told two things.
+    KeyActedTwice,
+    /// An answer is older than a write that had been acknowledged before it was asked for.
+    Stale,
+    /// An answer came too late.
+    Late,
+    /// No answer came.
+    Unanswered,
+    /// A status that trouble is no reason for, or a 503 that does not say when to come back.
+    WrongStatus,
+}
+
+/// A breach, and where.
+#[derive(Clone)]
+pub struct Finding {
+    pub breach: Breach,
+    what: String,
+}
+
+impl fmt::Debug for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.breach, self.what)
+    }
+}
+
+/// Everything that was asked and answered; and what is not true of it, with the tables as they are in
+/// the end. `cut` is whether requests may have gone unanswered, because their server was killed.
+pub fn check(entries: &[Entry], tables: &Tables, cut: bool) -> Vec<Finding> {
+    let mut checker = Checker { findings: Vec::new() };
+    for entry in entries {
+        checker.answer(entry, cut);
+    }
+    checker.keys(entries);
+    let lives = checker.lives(entries);
+    checker.reads(entries, &lives);
+    checker.tables(tables, &lives);
+    checker.findings
+}
+
+struct Checker {
+    findings: Vec<Finding>,
+}
+
+/// Whether somebody's seat may have been theirs, and whether it may have been not, from an instant on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    booked: bool,
+    free: bool,
+}
+
+const FREE: Known = Known { booked: false, free: true };
+const BOOKED: Known = Known { booked: true, free: false };
+const EITHER: Known = Known { booked: true, free: true };
+
+/// What is known of one person and one event.
+#[derive(Debug, Default)]
+struct Life {
+    /// In order; free before the first.
+    turns: Vec<(Instant, Known)>,
+    /// The registration, which is one row for ever.
+    registration: Option<u64>,
+}
+
+impl Life {
+    fn now(&self) -> Known {
+        self.turns.last().map_or(FREE, |(_, known)| *known)
+    }
+
+    /// What may have been between two instants.
+    fn between(&self, from: Instant, to: Instant) -> Known {
+        let before = self.turns.iter().rev().find(|(at, _)| *at <= from).map_or(FREE, |(_, known)| *known);
+        let during = self.turns.iter().filter(|(at, _)| from < *at && *at <= to).map(|(_, known)| *known);
+        during.fold(before, |sum, known| Known { booked: sum.booked || known.booked, free: sum.free || known.free })
+    }
+}
+
+impl Checker {
+    fn find(&mut self, breach: Breach, what: impl Into<String>) {
+        self.findings.push(Finding { breach, what: what.into() });
+    }
+
+    fn answer(&mut self, entry: &Entry, cut: bool) {
+        let took = entry.ended - entry.asked;
+        if took > ANSWERED_WITHIN {
+            self.find(Breach::Late, format!("{entry:?} took {took:?}"));
+        }
+        match &entry.outcome {
+            Outcome::Broken(_) if !cut => self.find(Breach::Unanswered, format!("{entry:?}")),
+            Outcome::Odd(..) | Outcome::Unavailable(None | Some(0)) => {
+                self.find(Breach::WrongStatus, format!("{entry:?}"));
+            }
+            Outcome::Seen { confirmed, available, total } => {
+                if confirmed > total {
+                    self.find(Breach::Oversold, format!("{entry:?}"));
+                }
+                if confirmed + available != *total {
+                    self.find(Breach::DoesNotAddUp, format!("{entry:?}"));
+                }
+            }
+            Outcome::Held(held) => {
+                let events: BTreeSet<_> = held.iter().map(|(event, _)| event).collect();
+                if events.len() < held.len() {
+                    self.find(Breach::BookedTwice, format!("{entry:?}"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn keys(&mut self, entries: &[Entry]) {
+        let mut told: BTreeMap<&str, (&[u8], u32)> = BTreeMap::new();
+        for entry in entries {
+            let (Wish::Book { key, .. } | Wish::Cancel { key, .. }) = &entry.wish else { continue };
+            let Outcome::Done { body, replayed, .. } = &entry.outcome else { continue };
+            let (first, acted) = told.entry(key).or_insert((body, 0));
+            *acted += u32::from(!replayed);
+            if *acted > 1 || body != first {
+                self.find(Breach::KeyActedTwice, format!("{entry:?}"));
+            }
+        }
+    }
+
+    /// What is known of everybody's seats, and when, from what they were told of their own wishes.
+    fn lives(&mut self, entries: &[Entry]) -> BTreeMap<(u64, u64), Life> {
+        let mut wishes: Vec<_> = entries.iter().collect();
+        wishes.sort_by_key(|entry| entry.asked);
+        let mut lives = BTreeMap::<(u64, u64), Life>::new();
+        for entry in wishes {
+            let (event, after) = match entry.wish {
+                Wish::Book { event, .. } => (event, BOOKED),
+                Wish::Cancel { event, .. } => (event, FREE),
+                _ => continue,
+            };
+            let life = lives.entry((entry.by, event)).or_default();
+            let before = life.now();
+            let meanwhile = Known { booked: before.booked || after.booked, free: before.free || after.free };
+            match &entry.outcome {
+                Outcome::Done { registration, replayed, .. } => {
+                    // A replay tells of a try before, which was left open.
+                    let possible = if *replayed {
+                        after.booked && before.booked || after.free && before.free
+                    } else {
+                        after.booked && before.free || after.free && before.booked
+                    };
+                    let other = registration.is_some() && life.registration.is_some_and(|id| Some(id) != *registration);
+                    if !possible && after == BOOKED && !replayed || other {
+                        self.find(Breach::BookedTwice, format!("{entry:?}"));
+                    } else if !possible {
+                        self.find(Breach::FromNowhere, format!("{entry:?}"));
+                    }
+                    life.registration = registration.or(life.registration);
+                    life.turns.push((entry.asked, meanwhile));
+                    life.turns.push((entry.ended, after));
+                }
+                Outcome::Refused(code) => {
+                    let told = match code.as_str() {
+                        "already_registered" => BOOKED,
+                        "sold_out" | "registration_not_found" => FREE,
+                        _ => EITHER,
+                    };
+                    let possible = Known { booked: before.booked && told.booked, free: before.free && told.free };
+                    if possible.booked || possible.free {
+                        life.turns.push((entry.ended, possible));
+                    } else {
+                        let breach = if told == FREE { Breach::Lost } else { Breach::FromNowhere };
+                        self.find(breach, format!("{entry:?}"));
+                    }
+                }
+                Outcome::Unknown | Outcome::Broken(_) => life.turns.push((entry.asked, meanwhile)),
+                // Nothing was done, nor will be.
+                _ => {}
+            }
+        }
+        lives
+    }
+
+    fn reads(&mut self, entries: &[Entry], lives: &BTreeMap<(u64, u64), Life>) {
+        for entry in entries {
+            match (&entry.wish, &entry.outcome) {
+                (Wish::Look { event }, Outcome::Seen { confirmed, .. }) => {
+                    let of_event = lives.iter().filter(|((_, of), _)| of == event);
+                    let known: Vec<_> = of_event.map(|(_, life)| life.between(entry.asked, entry.ended)).collect();
+                    let least = known.iter().filter(|known| !known.free).count() as u64;
+                    let most = known.iter().filter(|known| known.booked).count() as u64;
+                    if !(least..=most).contains(confirmed) {
+                        let what = format!("{entry:?}, and there were {least} to {most} bookings");
+                        self.find(Breach::Stale, what);
+                    }
+                }
+                (Wish::Mine, Outcome::Held(held)) => {
+                    for ((_, event), life) in lives.iter().filter(|((by, _), _)| *by == entry.by) {
+                        let known = life.between(entry.asked, entry.ended);
+                        let told = held.iter().any(|(of, _)| of == event);
+                        if told && !known.booked || !told && !known.free {
+                            self.find(Breach::Stale, format!("{entry:?}, and event {event} is {known:?}"));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn tables(&mut self, tables: &Tables, lives: &BTreeMap<(u64, u64), Life>) {
+        let mut rows = BTreeMap::<(u64, u64), u64>::new();
+        for (id, user, event) in &tables.confirmed {
+            if rows.insert((*user, *event), *id).is_some() {
+                self.find(Breach::BookedTwice, format!("user {user} holds event {event} twice"));
+            }
+        }
+        for (event, (total, available)) in &tables.events {
+            let taken = tables.confirmed.iter().filter(|(_, _, of)| of == event).count() as u64;
+            if taken > *total {
+                self.find(Breach::Oversold, format!("event {event} has {taken} bookings of {total} seats"));
+            }
+            if taken + available != *total {
+                self.find(
+                    Breach::DoesNotAddUp,
+                    format!("event {event}: {taken} taken, {available} free, {total} in all"),
+                );
+            }
+        }
+        for (whose, life) in lives {
+            let row = rows.remove(whose);
+            let known = life.now();
+            if row.is_none() && !known.free {
+                self.find(Breach::Lost, format!("user and event {whose:?} has no booking, and was told of one"));
+            }
+            if row.is_some() && !known.booked {
+                self.find(Breach::FromNowhere, format!("user and event {whose:?} has a booking, and was told of none"));
+            }
+            if let (Some(row), Some(told)) = (row, life.registration)
+                && row != told
+            {
+                self.find(
+                    Breach::Lost,
+                    format!("user and event {whose:?} has registration {row}, and was told {told}"),
+                );
+            }
+        }
+        for whose in rows.keys() {
+            self.find(Breach::FromNowhere, format!("user and event {whose:?} has a booking that nobody asked for"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: u64 = 7;
+
+    /// Entries one after the other, a second each.
+    struct History {
+        begun: Instant,
+        entries: Vec<Entry>,
+        tables: Tables,
+    }
+
+    impl History {
+        fn new() -> Self {
+            let tables = Tables { events: BTreeMap::from([(EVENT, (2, 2))]), confirmed: Vec::new() };
+            Self { begun: Instant::now(), entries: Vec::new(), tables }
+        }
+
+        fn add(mut self, by: u64, wish: Wish, outcome: Outcome) -> Self {
+            let asked = self.begun + Duration::from_secs(self.entries.len() as u64);
+            self.entries.push(Entry { by, wish, asked, ended: asked + Duration::from_millis(500), outcome });
+            self
+        }
+
+        /// With these in the tables.
+        fn holders(mut self, holders: &[u64]) -> Self {
+            self.tables.events = BTreeMap::from([(EVENT, (2, 2_u64.saturating_sub(holders.len() as u64)))]);
+            self.tables.confirmed = holders.iter().map(|user| (user + 100, *user, EVENT)).collect();
+            self
+        }
+
+        fn breaches(&self) -> Vec<Breach> {
+            let mut breaches: Vec<_> =
+                check(&self.entries, &self.tables, false).iter().map(|finding| finding.breach).collect();
+            breaches.dedup();
+            breaches
+        }
+    }
+
+    fn book(key: &str) -> Wish {
+        Wish::Book { event: EVENT, key: key.to_owned() }
+    }
+
+    fn cancel(key: &str) -> Wish {
+        Wish::Cancel { event: EVENT, key: key.to_owned() }
+    }
+
+    fn booked(by: u64) -> Outcome {
+        Outcome::Done { registration: Some(by + 100), body: vec![1], replayed: false }
+    }
+
+    fn replayed(by: u64) -> Outcome {
+        Outcome::Done { registration: Some(by + 100), body: vec![1], replayed: true }
+    }
+
+    fn cancelled() -> Outcome {
+        Outcome::Done { registration: None, body: vec![2], replayed: false }
+    }
+
+    fn look() -> Wish {
+        Wish::Look { event: EVENT }
+    }
+
+    fn seen(confirmed: u64) -> Outcome {
+        Outcome::Seen { confirmed, available: 2 - confirmed, total: 2 }
+    }
+
+    fn refused(code: &str) -> Outcome {
+        Outcome::Refused(code.to_owned())
+    }
+
+    #[test]
+    fn what_was_told_and_is_so_breaks_nothing() {
+        let history = History::new()
+            .add(1, look(), seen(0))
+            .add(1, book("a"), booked(1))
+            .add(2, look(), seen(1))
+            .add(1, Wish::Mine, Outcome::Held(vec![(EVENT, 101)]))
+            .add(1, book("b"), refused("already_registered"))
+            .add(2, book("c"), Outcome::Unknown)
+            .add(3, look(), seen(2))
+            .add(4, look(), seen(1))
+            .add(2, book("c"), replayed(2))
+            .add(3, book("d"), refused("sold_out"))
+            .add(1, cancel("e"), Outcome::Unavailable(Some(1)))
+            .add(1, cancel("e"), cancelled())
+            .add(1, Wish::Mine, Outcome::Held(vec![]))
+            .holders(&[2]);
+        assert_eq!(history.breaches(), []);
+    }
+
+    #[test]
+    fn seats_that_are_sold_twice_are_found() {
+        let history = History::new().add(1, book("a"), booked(1)).add(2, book("b"), booked(2));
+        let history = history.add(3, book("c"), booked(3)).holders(&[1, 2, 3]);
+        assert_eq!(history.breaches(), [Breach::Oversold, Breach::DoesNotAddUp]);
+        let told = Outcome::Seen { confirmed: 3, available: 0, total: 2 };
+        assert!(History::new().add(1, look(), told).breaches().contains(&Breach::Oversold));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_add_up_is_found() {
+        let told = Outcome::Seen { confirmed: 0, available: 1, total: 2 };
+        assert_eq!(History::new().add(1, look(), told).breaches(), [Breach::DoesNotAddUp]);
+    }
+
+    #[test]
+    fn an_acknowledged_booking_that_is_lost_is_found() {
+        let history = History::new().add(1, book("a"), booked(1));
+        assert_eq!(history.holders(&[]).breaches(), [Breach::Lost]);
+        let history =
+            History::new().add(1, book("a"), booked(1)).add(1, cancel("b"), refused("registration_not_found"));
+        assert!(history.holders(&[]).breaches().contains(&Breach::Lost));
+    }
+
+    #[test]
+    fn a_cancellation_that_is_lost_is_found() {
+        let history = History::new().add(1, book("a"), booked(1)).add(1, cancel("b"), cancelled());
+        assert_eq!(history.holders(&[1]).breaches(), [Breach::FromNowhere]);
+    }
+
+    #[test]
+    fn a_refusal_that_acts_all_the_same_is_found() {
+        let history = History::new().add(1, book("a"), Outcome::Unavailable(Some(1)));
+        assert_eq!(history.holders(&[1]).breaches(), [Breach::FromNowhere]);
+    }
+
+    #[test]
+    fn somebody_who_is_booked_twice_is_found() {
+        let history = History::new().add(1, book("a"), booked(1)).add(1, book("b"), booked(1));
+        assert!(history.holders(&[1]).breaches().contains(&Breach::BookedTwice));
+        let twice = Outcome::Held(vec![(EVENT, 101), (EVENT, 102)]);
+        assert!(History::new().add(1, Wish::Mine, twice).breaches().contains(&Breach::BookedTwice));
+        let history = History::new().add(1, book("a"), booked(1)).holders(&[1, 1]);
+        assert!(history.breaches().contains(&Breach::BookedTwice));
+    }
+
+    #[test]
+    fn a_key_that_acts_or_speaks_twice_is_found() {
+        let twice =
+            History::new().add(1, book("a"), booked(1)).add(1, cancel("b"), cancelled()).add(1, book("a"), booked(1));
+        assert_eq!(twice.holders(&[1]).breaches(), [Breach::KeyActedTwice]);
+        let other = Outcome::Done { registration: Some(101), body: vec![9], replayed: true };
+        let history = History::new().add(1, book("a"), booked(1)).add(1, book("a"), other);
+        assert_eq!(history.holders(&[1]).breaches(), [Breach::KeyActedTwice]);
+    }
+
+    #[test]
+    fn a_replay_of_what_nobody_did_is_found() {
+        let history = History::new().add(1, book("a"), Outcome::Unavailable(Some(1))).add(1, book("a"), replayed(1));
+        assert_eq!(history.holders(&[1]).breaches(), [Breach::FromNowhere]);
+    }
+
+    #[test]
+    fn a_read_older_than_an_acknowledged_write_is_found() {
+        let history = History::new().add(1, book("a"), booked(1)).add(2, look(), seen(0));
+        assert_eq!(history.holders(&[1]).breaches(), [Breach::Stale]);
+        let history = History::new().add(1, book("a"), booked(1)).add(1, Wish::Mine, Outcome::Held(vec![]));
+        assert_eq!(history.holders(&[1]).breaches(), [Breach::Stale]);
+        let history = History::new().add(1, book("a"), booked(1)).add(1, cancel("b"), cancelled());
+        assert_eq!(history.add(2, look(), seen(1)).holders(&[]).breaches(), [Breach::Stale]);
+    }
+
+    #[test]
+    fn an_answer_that_is_late_missing_or_wrong_is_found() {
+        let mut late = History::new().add(1, look(), seen(0));
+        late.entries[0].ended += ANSWERED_WITHIN;
+        assert_eq!(late.breaches(), [Breach::Late]);
+        let broken = History::new().add(1, look(), Outcome::Broken("reset".to_owned()));
+        assert_eq!(broken.breaches(), [Breach::Unanswered]);
+        assert!(check(&broken.entries, &broken.tables, true).is_empty(), "its server was killed");
+        for wrong in [Outcome::Odd(500, String::new()), Outcome::Unavailable(None)] {
+            assert_eq!(History::new().add(1, look(), wrong).breaches(), [Breach::WrongStatus]);
+        }
+    }
+}
