@@ -1,7 +1,8 @@
 # Private Postgres and Redis servers on free ports of 127.0.0.1, for the tests and for `just dev-full`.
 # To be sourced by bash under `set -euo pipefail`:
 #
-#   services_install   installs what is missing (apt-get as root or by sudo), or says what to install
+#   services_install   installs what is missing (apt-get as root or by sudo), or says what to install;
+#                      `services_install nginx curl` sees to these two as well
 #   services_start     starts both servers and sets POSTGRES_URL, REDIS_URL and REDIS_SERVER
 #   services_stop      stops them and removes their files; for an EXIT trap
 #
@@ -21,6 +22,8 @@ services_install() {
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     find_postgres_bin >/dev/null || packages+=(postgresql)
     find_redis_server >/dev/null || packages+=(redis-server)
+    [[ " $* " != *' nginx '* ]] || command -v nginx >/dev/null || packages+=(nginx-light)
+    [[ " $* " != *' curl '* ]] || command -v curl >/dev/null || packages+=(curl)
     [ ${#packages[@]} -gt 0 ] || return 0
 
     local as_root=()
@@ -28,7 +31,7 @@ services_install() {
     if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
         services_say "Missing here, and not installable without apt-get and root rights: ${packages[*]}"
         services_say "Please install these Debian packages or their like: a C compiler, Postgres" \
-            "$POSTGRES_MIN_MAJOR or newer, Redis $REDIS_MIN_MAJOR or newer."
+            "$POSTGRES_MIN_MAJOR or newer, Redis $REDIS_MIN_MAJOR or newer${*:+, $*}."
         return 1
     fi
     services_say "Installing ${packages[*]}"
