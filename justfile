@@ -34,6 +34,10 @@ test:
 test-one FILTER:
     tests/run "{{ FILTER }}"
 
+# Try deploy/: the real nginx before two instances, and what dashboards and alerts ask for
+test-deployment:
+    tests/deployment
+
 # Find what clippy and rustfmt would have otherwise
 lint:
     cargo fmt --all --check

@@ -2,7 +2,7 @@
 # To be sourced by bash under `set -euo pipefail`:
 #
 #   services_install   installs what is missing (apt-get as root or by sudo), or says what to install;
-#                      `services_install browser` also sees to Chromium and its chromedriver
+#                      `services_install browser nginx curl` sees to these as well
 #   services_start     starts both servers and sets POSTGRES_URL, REDIS_URL and REDIS_SERVER
 #   services_stop      stops them and removes their files; for an EXIT trap
 #
@@ -22,15 +22,17 @@ services_install() {
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     find_postgres_bin >/dev/null || packages+=(postgresql)
     find_redis_server >/dev/null || packages+=(redis-server)
-    [ "${1:-}" != browser ] || command -v chromedriver >/dev/null || packages+=(chromium chromium-driver)
+    [[ " $* " != *' browser '* ]] || command -v chromedriver >/dev/null || packages+=(chromium chromium-driver)
+    [[ " $* " != *' nginx '* ]] || command -v nginx >/dev/null || packages+=(nginx-light)
+    [[ " $* " != *' curl '* ]] || command -v curl >/dev/null || packages+=(curl)
     [ ${#packages[@]} -gt 0 ] || return 0
 
     local as_root=()
     [ "$(id -u)" = 0 ] || as_root=(sudo -n)
     if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
         services_say "Missing here, and not installable without apt-get and root rights: ${packages[*]}"
-        services_say "Please install these Debian packages or their like: a C compiler, Postgres" \
-            "$POSTGRES_MIN_MAJOR or newer, Redis $REDIS_MIN_MAJOR or newer${1:+, Chromium or Chrome with its chromedriver}."
+        services_say "Please install these Debian packages or their like: Postgres $POSTGRES_MIN_MAJOR or newer," \
+            "Redis $REDIS_MIN_MAJOR or newer; any C compiler and Chrome will do."
         return 1
     fi
     services_say "Installing ${packages[*]}"
@@ -44,7 +46,7 @@ services_install() {
             "and Redis $REDIS_MIN_MAJOR or newer are needed."
         return 1
     fi
-    if [ "${1:-}" = browser ] && ! command -v chromedriver >/dev/null; then
+    if [[ " $* " = *' browser '* ]] && ! command -v chromedriver >/dev/null; then
         services_say "The packages of this system brought no chromedriver: please put Chromium's or Chrome's on the PATH."
         return 1
     fi
