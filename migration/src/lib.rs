@@ -18,9 +18,9 @@
 //! | `m…_000009_guard_written_instants` | fewer looks at instants that nobody wrote |
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
-use sea_orm_migration::{DbErr, MigrationTrait, SchemaManager, async_trait};
+use sea_orm_migration::{DbErr, MigrationTrait, async_trait};
 
-pub use sea_orm_migration::{MigrationStatus, MigratorTrait};
+pub use sea_orm_migration::{MigratorTrait, SchemaManager};
 
 mod dialect;
 mod m20261122_000001_create_users;

@@ -4,12 +4,13 @@
 //! transaction that begins with a lock: one instance makes them, the others wait and find nothing
 //! to do. No deadline applies, for a change of a big table takes its time.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use domain::ports::StoreError;
-use migration::{MigrationStatus, Migrator, MigratorTrait};
+use migration::{Migrator, MigratorTrait, SchemaManager};
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, TransactionOptions,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, SqliteTransactionMode, Statement, TransactionOptions,
     TransactionTrait,
 };
 
@@ -48,8 +49,20 @@ impl Sql {
 }
 
 async fn status(db: DatabaseConnection) -> Result<Vec<(String, bool)>, StoreError> {
-    let all = Migrator::get_migration_with_status_read_only(&db).await.map_err(failed)?;
-    Ok(all.iter().map(|one| (one.name().to_owned(), one.status() == MigrationStatus::Applied)).collect())
+    let made = made(&db, SchemaManager::new(&db)).await?;
+    let ours = Migrator::migrations();
+    Ok(ours.iter().map(|one| (one.name().to_owned(), made.contains(one.name()))).collect())
+}
+
+/// The names of the changes that were made, those of a newer release among them.
+async fn made(db: &impl ConnectionTrait, schema: SchemaManager<'_>) -> Result<HashSet<String>, StoreError> {
+    const TABLE: &str = "seaql_migrations";
+    if !schema.has_table(TABLE).await.map_err(failed)? {
+        return Ok(HashSet::new());
+    }
+    let sql = format!("SELECT version FROM {TABLE}");
+    let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.map_err(failed)?;
+    rows.iter().map(|row| row.try_get("", "version").map_err(failed)).collect()
 }
 
 async fn step(db: DatabaseConnection, engine: Engine, step: Step) -> Result<(), StoreError> {
@@ -69,9 +82,11 @@ async fn step(db: DatabaseConnection, engine: Engine, step: Step) -> Result<(), 
     }
 }
 
+/// A newer release may have gone further: what this one needs is there then.
 async fn up(tx: &DatabaseTransaction) -> Result<(), StoreError> {
-    let pending = Migrator::get_pending_migrations_read_only(tx).await.map_err(failed)?;
-    if pending.is_empty() { Ok(()) } else { Migrator::up(tx, None).await.map_err(failed) }
+    let made = made(tx, SchemaManager::new(tx)).await?;
+    let complete = Migrator::migrations().iter().all(|one| made.contains(one.name()));
+    if complete { Ok(()) } else { Migrator::up(tx, None).await.map_err(failed) }
 }
 
 /// A transaction nobody else has one like.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use adapter_sql::Sql;
 use domain::Role;
 use domain::ports::Users;
+use sea_orm::ConnectionTrait;
 
 use crate::harness::all_at_once;
 use crate::harness::clock::MovableClock;
-use crate::harness::store::{Home, at, new_user};
+use crate::harness::store::{Home, at, connect_past, new_user};
 
 /// Runs each case on an empty database of each kind.
 macro_rules! on_empty_databases {
@@ -36,6 +37,7 @@ on_empty_databases!(
     of_many_who_start_on_an_empty_database_one_migrates_and_all_serve,
     every_change_can_be_undone_and_made_again,
     migrating_again_keeps_what_is_there,
+    an_older_program_serves_beside_a_newer_one,
     every_database_has_a_name_of_its_own,
 );
 
@@ -93,6 +95,20 @@ async fn migrating_again_keeps_what_is_there(home: Home) {
     again.migrate_up().await.unwrap();
     assert_eq!(Users::find(&again, user.id).await.unwrap(), Some(user));
     assert_eq!(again.database_id().await.unwrap(), name);
+}
+
+/// What a newer program adds, an older one can do without.
+async fn an_older_program_serves_beside_a_newer_one(home: Home) {
+    let clock = Arc::new(MovableClock::new());
+    let newer = home.open(clock.clone()).await;
+    newer.migrate_up().await.unwrap();
+    let further =
+        "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m29990101_000001_of_a_newer_release', 0)";
+    connect_past(&home.url()).await.execute_unprepared(further).await.unwrap();
+    let older = home.open(clock).await;
+    older.migrate_up().await.unwrap();
+    assert!(all_applied(&older).await);
+    older.add(new_user("ada@example.com", Role::User, at("2030-01-01T00:00:00Z"))).await.unwrap();
 }
 
 async fn every_database_has_a_name_of_its_own(home: Home) {
