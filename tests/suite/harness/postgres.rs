@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 use super::clock::MovableClock;
 use super::store::connect_past;
-use super::{free_port, provided, signal};
+use super::{free_port, provided, signal, signal_if_there};
 
 /// A database of the server that `tests/run` started. It is dropped with this value.
 #[derive(Debug)]
@@ -118,14 +118,15 @@ impl PostgresServer {
         // The one that makes the others first.
         signal(self.id(), "STOP");
         for id in self.backends() {
-            signal(id, "STOP");
+            // One may be about to end.
+            signal_if_there(id, "STOP");
         }
     }
 
     /// Lets a frozen server go on.
     pub fn thaw(&self) {
         for id in self.backends() {
-            signal(id, "CONT");
+            signal_if_there(id, "CONT");
         }
         signal(self.id(), "CONT");
     }
