@@ -84,6 +84,35 @@ async fn a_seat_booked_in_one_window_is_gone_in_another_on_another_instance() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_programs_in_the_documentation_run() {
+    let site = Site::migrated().await;
+    let api = site.start().await;
+    let event = event(&api, "Nocturnes", 10).await;
+    let guide = include_str!("../../../docs/live.md");
+    let programs: Vec<_> =
+        guide.split("```javascript\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    let [socket, stream] = programs[..] else { panic!("a program for each of the two ways") };
+    let window = Window::open(&api, "/").await;
+    window.eval("window.bySocket = []; window.byStream = []").await;
+    let show = format!("connect([{event}], (seats) => window.bySocket.push(seats.available_seats));");
+    window.eval(&format!("{socket}\n{show}")).await;
+    let stream = stream.replace("/12/", &format!("/{event}/")).replace("console.log", "window.byStream.push");
+    window.eval(&stream).await;
+
+    let told = async |seats: Value| {
+        until("both programs have been told", async || {
+            window.eval("return [window.bySocket.at(-1), window.byStream.at(-1)]").await == seats
+        })
+        .await;
+    };
+    told(json!([10, 10])).await;
+    api.book(event, &api.somebody().await).await.expect(201);
+    told(json!([9, 9])).await;
+    window.close().await;
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn seats_still_move_after_redis_was_restarted() {
     let mut site = Site::migrated().await;
     let (first, second) = (site.start().await, site.start().await);
