@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod dice;
+pub mod disk;
 pub mod live;
 pub mod postgres;
 pub mod program;

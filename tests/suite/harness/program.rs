@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -49,6 +50,11 @@ impl Program {
     /// Its process.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// What it holds in memory.
+    pub fn resident_kib(&self) -> u64 {
+        resident_kib(&self.id().to_string())
     }
 
     /// Ends it at this instant, as a power cut would.
@@ -106,6 +112,13 @@ impl Drop for Program {
             eprintln!("the program's log:\n{}", self.log());
         }
     }
+}
+
+/// What a process, or `self`, holds in memory.
+pub fn resident_kib(process: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 async fn launch(settings: &BTreeMap<String, String>, directory: &Path) -> (Child, Arc<Mutex<String>>) {
