@@ -10,11 +10,13 @@
 //! | `wire` | the shapes clients see, with their conversions from the domain's |
 //! | `caller`, `body`, `query`, `field`, `conditional` | parsing: who asks, and for what |
 //! | `reply`, `problem` | answering: the shapes of success, the one table of errors |
+//! | `attempts` | how often somebody may try to log in |
 //! | `rendered` | bodies kept with the values they were rendered from |
 //! | `live` | streams that stay open: Server-Sent Events and WebSockets |
 //! | `middleware` | what happens around every request |
 //! | `openapi` | the document, collected from the routes and completed from the problem table |
 
+mod attempts;
 mod body;
 mod caller;
 mod conditional;

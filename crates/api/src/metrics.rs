@@ -50,6 +50,11 @@ impl Handles {
     }
 }
 
+/// One attempt to log in.
+pub(crate) fn log_in(outcome: &'static str) {
+    counter!("log_in_attempts_total", "outcome" => outcome).increment(1);
+}
+
 /// One booking or cancellation that was tried.
 pub(crate) fn booking<T>(verb: &'static str, done: Result<T, Problem>) -> Result<T, Problem> {
     let outcome = done.as_ref().map_or_else(|problem| problem.code.as_str(), |_| "ok");

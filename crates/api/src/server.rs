@@ -15,7 +15,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
+use crate::attempts::LogInAttempts;
 use crate::live::Streams;
+use crate::middleware::client_address::TrustedProxies;
 use crate::middleware::cors::{Origins, cors};
 use crate::middleware::envelope::envelope;
 use crate::middleware::rate_limit::{RateLimit, standard_headers};
@@ -65,6 +67,9 @@ pub struct Services {
 pub struct HttpOptions {
     /// Requests a client may make to `/api` a minute, and at once; 0 for no limit.
     pub rate_limit_per_minute: u32,
+    /// Log-ins that may fail, a minute and at once, from one client and for one account; 0 for no limit.
+    /// Without a limit of requests there is none of attempts either.
+    pub login_attempts_per_minute: u32,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Origins whose pages may call the API.
@@ -137,6 +142,7 @@ pub fn serve(
     let renderings = Data::new(Renderings::new());
     let HttpOptions {
         rate_limit_per_minute,
+        login_attempts_per_minute,
         trusted_proxies,
         allowed_origins,
         allow_localhost_origins,
@@ -145,8 +151,11 @@ pub fn serve(
     let origins = Data::new(Origins::new(allowed_origins, allow_localhost_origins));
     let streams = Data::new(Streams::new(live_max_connections, draining.clone()));
     let draining = Data::new(draining);
-    let rate_limit = RateLimit::new(rate_limit_per_minute, trusted_proxies);
+    let trusted_proxies = TrustedProxies::new(trusted_proxies);
+    let rate_limit = RateLimit::new(rate_limit_per_minute, trusted_proxies.clone());
     tokio::spawn(rate_limit.forget_idle_clients());
+    let attempts = LogInAttempts::new(if rate_limit.is_on() { login_attempts_per_minute } else { 0 });
+    let (trusted_proxies, attempts) = (Data::new(trusted_proxies), Data::new(attempts));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(services.clone())
@@ -155,6 +164,8 @@ pub fn serve(
             .app_data(renderings.clone())
             .app_data(origins.clone())
             .app_data(streams.clone())
+            .app_data(trusted_proxies.clone())
+            .app_data(attempts.clone())
             // The governor wants a service whose future can be moved: only the router's is.
             .wrap(Condition::new(rate_limit.is_on(), rate_limit.governor()))
             .wrap(from_fn(standard_headers))

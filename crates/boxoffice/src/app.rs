@@ -145,6 +145,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     };
     let options = HttpOptions {
         rate_limit_per_minute: settings.rate_limit_per_minute,
+        login_attempts_per_minute: settings.login_attempts_per_minute,
         trusted_proxies: settings.trusted_proxies.clone(),
         allowed_origins: settings.cors_allowed_origins.clone(),
         allow_localhost_origins: settings.environment == Environment::Development,

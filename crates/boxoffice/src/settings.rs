@@ -28,7 +28,7 @@ const DEFAULT: &str = include_str!("../../../config/default.toml");
 const ENVIRONMENT: &str = "BOXOFFICE_ENV";
 
 /// The names of all other settings. In files they are written in lower case.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 23] = [
     "DATABASE_URL",
     "DATABASE_POOL_SIZE",
     "DATABASE_MIGRATE",
@@ -43,6 +43,7 @@ const NAMES: [&str; 22] = [
     "HOST",
     "PORT",
     "RATE_LIMIT_PER_MINUTE",
+    "LOGIN_ATTEMPTS_PER_MINUTE",
     "TRUSTED_PROXIES",
     "CORS_ALLOWED_ORIGINS",
     "LIVE_MAX_CONNECTIONS",
@@ -129,6 +130,8 @@ pub struct Settings {
     pub port: u16,
     /// `RATE_LIMIT_PER_MINUTE`: 0 for no limit.
     pub rate_limit_per_minute: u32,
+    /// `LOGIN_ATTEMPTS_PER_MINUTE`: 0 for no limit.
+    pub login_attempts_per_minute: u32,
     /// `TRUSTED_PROXIES`
     pub trusted_proxies: Vec<IpNet>,
     /// `CORS_ALLOWED_ORIGINS`: as browsers write them.
@@ -289,6 +292,7 @@ impl Layers {
         let host = self.required("HOST", host);
         let port = self.required("PORT", |raw| whole(raw, 0, u16::MAX));
         let rate_limit_per_minute = self.required("RATE_LIMIT_PER_MINUTE", |raw| whole(raw, 0, u32::MAX));
+        let login_attempts_per_minute = self.required("LOGIN_ATTEMPTS_PER_MINUTE", |raw| whole(raw, 0, u32::MAX));
         let trusted_proxies = self.optional("TRUSTED_PROXIES", |raw| list(raw, network));
         let cors_allowed_origins = self.optional("CORS_ALLOWED_ORIGINS", |raw| list(raw, origin));
         let live_max_connections = self.required("LIVE_MAX_CONNECTIONS", |raw| whole(raw, 1, u32::MAX));
@@ -312,6 +316,7 @@ impl Layers {
             host: host?,
             port: port?,
             rate_limit_per_minute: rate_limit_per_minute?,
+            login_attempts_per_minute: login_attempts_per_minute?,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             cors_allowed_origins: cors_allowed_origins.unwrap_or_default(),
             live_max_connections: live_max_connections?,

@@ -35,6 +35,7 @@ fn nothing_has_to_be_set_in_development() {
     assert_eq!(settings.bcrypt_cost, 10);
     assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", 3000));
     assert_eq!(settings.rate_limit_per_minute, 100);
+    assert_eq!(settings.login_attempts_per_minute, 10);
     assert!(settings.trusted_proxies.is_empty() && settings.cors_allowed_origins.is_empty());
     assert_eq!(settings.live_max_connections, 10_000);
     assert_eq!((settings.shutdown_grace, settings.cache_max_staleness), (Duration::ZERO, Duration::ZERO));
@@ -178,6 +179,7 @@ fn numbers_and_switches_keep_to_their_bounds() {
         ("PORT", "-1"),
         ("RATE_LIMIT_PER_MINUTE", "-1"),
         ("RATE_LIMIT_PER_MINUTE", "1.5"),
+        ("LOGIN_ATTEMPTS_PER_MINUTE", "few"),
         ("LIVE_MAX_CONNECTIONS", "0"),
         ("BCRYPT_COST", "32"),
         ("DATABASE_MIGRATE", "1"),
