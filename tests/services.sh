@@ -2,7 +2,7 @@
 # To be sourced by bash under `set -euo pipefail`:
 #
 #   services_install   installs what is missing (apt-get as root or by sudo), or says what to install;
-#                      `services_install browser nginx curl` sees to these as well
+#                      `services_install browser nginx curl c++` sees to these as well
 #   services_start     starts both servers and sets POSTGRES_URL, REDIS_URL and REDIS_SERVER
 #   services_stop      stops them and removes their files; for an EXIT trap
 #
@@ -24,6 +24,7 @@ services_install() {
     find_redis_server >/dev/null || packages+=(redis-server)
     [[ " $* " != *' browser '* ]] || command -v chromedriver >/dev/null || packages+=(chromium chromium-driver)
     [[ " $* " != *' nginx '* ]] || command -v nginx >/dev/null || packages+=(nginx-light)
+    [[ " $* " != *' c++ '* ]] || command -v c++ >/dev/null || packages+=(g++)
     [[ " $* " != *' curl '* ]] || command -v curl >/dev/null || packages+=(curl)
     [ ${#packages[@]} -gt 0 ] || return 0
 

@@ -21,6 +21,8 @@ mod body;
 mod caller;
 mod conditional;
 mod field;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod live;
 mod metrics;
 mod middleware;
