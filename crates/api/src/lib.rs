@@ -36,4 +36,4 @@ pub mod server;
 mod wire;
 
 pub use openapi::openapi_json;
-pub use server::{Draining, HttpOptions, Services, serve};
+pub use server::{Draining, HttpDeadlines, HttpOptions, Services, serve};

@@ -13,10 +13,6 @@ use domain::ports::StoreError;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// How long somebody waits for an answer, the runs before theirs included: longer than any statement may
-/// take, and short enough for two answers within the time of one request.
-const PATIENCE: Duration = Duration::from_millis(4_900);
-
 /// Answers questions in rounds: all who wait for a key when a run starts share it, and nobody ever
 /// joins a run that began before they came.
 ///
@@ -80,30 +76,45 @@ where
     Q: Send + 'static,
     A: Clone + Send + 'static,
 {
-    /// Rounds on `runtime`, with at most `lanes` runs of a key under way at a time.
-    pub(crate) fn new<F>(runtime: Handle, lanes: usize, run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static) -> Self
+    /// Rounds on `runtime`, with at most `lanes` runs of a key under way at a time. Nobody waits longer than
+    /// `patience` for an answer, the runs before theirs included.
+    pub(crate) fn new<F>(
+        runtime: Handle,
+        lanes: usize,
+        patience: Duration,
+        run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = A> + Send + 'static,
     {
-        Self::on(Some(runtime), lanes, run)
+        Self::on(Some(runtime), lanes, patience, run)
     }
 
     /// The same, with runs on the runtimes of those who ask: they are begun and answered without
     /// waking another thread, and begun only after everything that the runtime was about to do. Every
     /// runtime needs keys of its own, or one that ends takes the runs of another's askers with it.
-    pub(crate) fn nearby<F>(lanes: usize, run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static) -> Self
+    pub(crate) fn nearby<F>(
+        lanes: usize,
+        patience: Duration,
+        run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = A> + Send + 'static,
     {
-        Self::on(None, lanes, run)
+        Self::on(None, lanes, patience, run)
     }
 
-    fn on<F>(runtime: Option<Handle>, lanes: usize, run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static) -> Self
+    fn on<F>(
+        runtime: Option<Handle>,
+        lanes: usize,
+        patience: Duration,
+        run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = A> + Send + 'static,
     {
         let run: Box<Run<K, Q, A>> = Box::new(move |key, questions| Box::pin(run(key, questions)));
-        Self { inner: Arc::new(Inner { lanes, patience: PATIENCE, runtime, run, rooms: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { lanes, patience, runtime, run, rooms: Mutex::default() }) }
     }
 
     /// The answer of the first run for `key` that starts after the call.
@@ -241,9 +252,19 @@ mod tests {
         finish: oneshot::Sender<&'static str>,
     }
 
+    /// For answers that come: a busy machine shall not look like one that hangs.
+    const AMPLE: Duration = Duration::from_secs(30);
+
     fn rounds(lanes: usize) -> (Arc<Rounds<u8, u8, &'static str>>, UnboundedReceiver<Begun>) {
+        patient_rounds(lanes, AMPLE)
+    }
+
+    fn patient_rounds(
+        lanes: usize,
+        patience: Duration,
+    ) -> (Arc<Rounds<u8, u8, &'static str>>, UnboundedReceiver<Begun>) {
         let (begun, runs) = unbounded_channel();
-        let rounds = Rounds::new(Handle::current(), lanes, move |key, questions| {
+        let rounds = Rounds::new(Handle::current(), lanes, patience, move |key, questions| {
             let begun: UnboundedSender<Begun> = begun.clone();
             async move {
                 let (finish, finished) = oneshot::channel();
@@ -336,8 +357,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_ever_behind_a_run_that_hangs() {
-        let (mut rounds, mut runs) = rounds(1);
-        Arc::get_mut(&mut Arc::get_mut(&mut rounds).unwrap().inner).unwrap().patience = Duration::from_millis(20);
+        let (rounds, mut runs) = patient_rounds(1, Duration::from_millis(20));
         let first = ask(&rounds, 7, 1);
         let _hangs = runs.recv().await.unwrap();
         let behind = ask(&rounds, 7, 2);
@@ -394,7 +414,7 @@ mod tests {
 
     #[test]
     fn a_run_nearby_begins_after_everybody_who_was_about_to_ask() {
-        let rounds = Arc::new(Rounds::nearby(1, |_: u8, questions: Vec<u8>| async move { questions.len() }));
+        let rounds = Arc::new(Rounds::nearby(1, AMPLE, |_: u8, questions: Vec<u8>| async move { questions.len() }));
         let askers = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         askers.block_on(async {
             let crowd: Vec<_> = (0..50)
@@ -412,7 +432,7 @@ mod tests {
     #[test]
     fn a_runtime_that_is_gone_answers_an_error_at_once() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-        let rounds: Rounds<u8, u8, u8> = Rounds::new(runtime.handle().clone(), 1, |_, _| std::future::pending());
+        let rounds: Rounds<u8, u8, u8> = Rounds::new(runtime.handle().clone(), 1, AMPLE, |_, _| std::future::pending());
         let askers = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         askers.block_on(async {
             let mut waiting = pin!(rounds.ask(7, 1));
