@@ -46,11 +46,11 @@ impl Cache {
     /// readers are, and has to outlive them.
     pub fn new(versions: Arc<dyn Versions>, bodies: Arc<dyn Bodies>, options: CacheOptions) -> Arc<Self> {
         let runtime = Handle::current();
-        let shared = Arc::new(Rounds::new(runtime.clone(), Self::CONFIRMATIONS, move |(), questions| {
+        let shared = Arc::new(Rounds::new("confirm", runtime.clone(), Self::CONFIRMATIONS, move |(), questions| {
             let versions = Arc::clone(&versions);
             async move { versions.confirm(&merged(&questions)).await.map(Arc::new) }
         }));
-        let confirmations = Rounds::nearby(Self::CONFIRMATIONS, move |_, questions: Vec<VersionQuestion>| {
+        let confirmations = Rounds::nearby("gather", Self::CONFIRMATIONS, move |_, questions: Vec<VersionQuestion>| {
             let shared = Arc::clone(&shared);
             async move { shared.ask((), merged(&questions)).await? }
         });
@@ -102,7 +102,7 @@ impl Cache {
         A: Clone + Send + 'static,
         F: Future<Output = A> + Send + 'static,
     {
-        Rounds::new(self.runtime.clone(), 1, run)
+        Rounds::new("load", self.runtime.clone(), 1, run)
     }
 }
 
