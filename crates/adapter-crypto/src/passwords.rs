@@ -10,6 +10,7 @@ use domain::{Password, PasswordHash};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 /// How long a caller usually waits for a worker: so long that the answer still comes within ten seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -59,6 +60,13 @@ impl Bcrypt {
     /// Runs `work` on a blocking thread when a worker is free. The places are given back by the
     /// work, not by its caller: whoever hangs up does not make room for a further thread.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordsError> {
+        self.run_in_turn(work).instrument(tracing::info_span!(target: "otel", "bcrypt")).await
+    }
+
+    async fn run_in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordsError> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordsError::Busy)?;
         let worker = timeout(self.patience, Arc::clone(&self.workers).acquire_owned()).await;
         let worker = worker.map_err(|_| PasswordsError::Busy)?.map_err(fault)?;

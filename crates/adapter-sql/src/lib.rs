@@ -11,6 +11,7 @@
 //! | `deadlines` | how long anything may take |
 //! | `connect` | pools, and what every connection is told |
 //! | `work` | tasks, their deadlines, and what becomes of a write that misses one |
+//! | `statement` | statements, with spans for whoever collects traces |
 //! | `tx` | transactions, and where the two engines differ in them |
 //! | `group_commit` | bookings and cancellations of many people, committed together |
 //! | `lane` | the queue before one event's row |
@@ -38,6 +39,7 @@ mod probe;
 mod programme;
 mod registrations;
 mod sessions;
+mod statement;
 mod tx;
 mod users;
 mod versions;

@@ -12,25 +12,25 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Instant;
 
 use domain::ports::{Cause, StoreError};
-use sea_orm::DatabaseConnection;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::Instrument;
 
 use crate::Sql;
 use crate::connect::Pool;
 use crate::error::Failure;
+use crate::statement::Statements;
 use crate::tx::Engine;
 
 /// What a reading operation works with.
 pub(crate) struct Reading {
-    pub(crate) db: DatabaseConnection,
+    pub(crate) db: Statements,
     pub(crate) engine: Engine,
 }
 
 /// What a writing operation works with.
 pub(crate) struct Writing {
     pub(crate) sql: Sql,
-    pub(crate) db: DatabaseConnection,
+    pub(crate) db: Statements,
     pub(crate) engine: Engine,
     pub(crate) fate: Arc<Fate>,
     pub(crate) begun: Instant,
@@ -45,7 +45,7 @@ impl Sql {
         E: Failure,
     {
         let pool = self.0.pools.present();
-        let work = work(Reading { db: pool.reader.clone(), engine: self.0.pools.engine() });
+        let work = work(Reading { db: Statements::of(pool.reader.clone()), engine: self.0.pools.engine() });
         // A read has no fate: whoever gives it up loses nothing.
         self.carry_out(name, &pool, &Fate::default(), work).await
     }
@@ -63,7 +63,7 @@ impl Sql {
         let fate = Arc::new(Fate::default());
         let work = work(Writing {
             sql: self.clone(),
-            db: pool.writer.clone(),
+            db: Statements::of(pool.writer.clone()),
             engine: self.0.pools.engine(),
             fate: Arc::clone(&fate),
             begun: Instant::now(),
@@ -87,7 +87,8 @@ impl Sql {
         E: Failure,
     {
         let begun = Instant::now();
-        let mut task = self.0.runtime.spawn(work.in_current_span());
+        let span = tracing::info_span!(target: "otel", "database", otel.name = name);
+        let mut task = self.0.runtime.spawn(work.instrument(span).in_current_span());
         let answer = match tokio::time::timeout(self.0.deadlines.answer(), &mut task).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(ended)) => Err(ended_early(ended, fate).into()),

@@ -14,6 +14,7 @@
 //! | `rendered` | bodies kept with the values they were rendered from |
 //! | `live` | streams that stay open: Server-Sent Events and WebSockets |
 //! | `middleware` | what happens around every request |
+//! | `trace` | the span of a request, for whoever collects traces |
 //! | `openapi` | the document, collected from the routes and completed from the problem table |
 
 mod attempts;
@@ -33,7 +34,9 @@ mod rendered;
 mod reply;
 mod routes;
 pub mod server;
+mod trace;
 mod wire;
 
 pub use openapi::openapi_json;
 pub use server::{Draining, HttpDeadlines, HttpOptions, Services, serve};
+pub use trace::Traces;

@@ -184,6 +184,7 @@ fn problem_schema(validation: bool) -> Value {
             "detail": text("No seat is free at present."),
             "code": { "type": "string", "enum": Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>() },
             "request_id": { "type": "string", "maxLength": 128 },
+            "trace_id": { "type": "string", "pattern": "^[0-9a-f]{32}$", "description": "The trace, while requests are traced." },
             "dependencies": {
                 "type": "object",
                 "description": "With a failed readiness check: the state of each dependency.",
@@ -321,7 +322,7 @@ fn problem_response(codes: &[Code]) -> Value {
                 code => Problem::new(*code),
             };
             let body: Value =
-                serde_json::from_slice(&problem.body("018f6b0a-5c1e-7a44-9a55-0f3e5a1b2c3d")).unwrap_or_default();
+                serde_json::from_slice(&problem.body("018f6b0a-5c1e-7a44-9a55-0f3e5a1b2c3d", None)).unwrap_or_default();
             (code.as_str().to_owned(), json!({ "value": body }))
         })
         .collect();

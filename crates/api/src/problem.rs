@@ -191,8 +191,8 @@ impl Problem {
         Self { dependencies: Some(dependencies), ..Self::new(Code::Unavailable) }
     }
 
-    /// The body (RFC 9457).
-    pub(crate) fn body(&self, request_id: &str) -> Vec<u8> {
+    /// The body (RFC 9457). It names the request, and its trace if it has one.
+    pub(crate) fn body(&self, request_id: &str, trace_id: Option<&str>) -> Vec<u8> {
         #[derive(Serialize)]
         struct Body<'a> {
             r#type: String,
@@ -201,6 +201,8 @@ impl Problem {
             detail: &'a str,
             code: &'a str,
             request_id: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            trace_id: Option<&'a str>,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [FieldError],
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,6 +215,7 @@ impl Problem {
             detail: self.detail.as_deref().unwrap_or(self.code.about()),
             code: self.code.as_str(),
             request_id,
+            trace_id,
             errors: &self.errors,
             dependencies: &self.dependencies,
         };
@@ -449,7 +452,7 @@ mod tests {
     #[test]
     fn a_5xx_says_nothing_of_the_inside() {
         let problem = Problem::from(StoreError::fault("password=hunter2"));
-        let body = String::from_utf8(problem.body("r-1")).unwrap();
+        let body = String::from_utf8(problem.body("r-1", None)).unwrap();
         assert!(!body.contains("hunter2"));
         assert!(body.contains(r#""code":"internal_error""#) && body.contains(r#""request_id":"r-1""#));
     }

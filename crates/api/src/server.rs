@@ -27,6 +27,7 @@ use crate::openapi::Operations;
 use crate::problem::{Code, Problem};
 use crate::rendered::Renderings;
 use crate::routes;
+use crate::trace::Traces;
 
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -59,6 +60,8 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// What has been counted.
     pub metrics: PrometheusHandle,
+    /// Traces that requests belong to, if somebody collects them.
+    pub traces: Option<Arc<dyn Traces>>,
 }
 
 /// How the server treats its clients.

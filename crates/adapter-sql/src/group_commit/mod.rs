@@ -41,6 +41,7 @@ use domain::ports::{BookError, CancelError, Cause, StoreError};
 use domain::{Committed, EventId, KeyConflict, Once, Registration, UserId};
 use metrics::{counter, gauge, histogram};
 use tokio::sync::{Semaphore, oneshot};
+use tracing::{Instrument, Span};
 
 use crate::tx::Engine;
 use crate::{Sql, bookings};
@@ -90,6 +91,8 @@ struct Order {
     arrived: Instant,
     place: Arc<Place>,
     answer: oneshot::Sender<Verdict>,
+    /// From its arrival to its answer.
+    span: Span,
 }
 
 impl Order {
@@ -184,7 +187,8 @@ impl Sql {
         let arrived = Instant::now();
         let (answer, mut answered) = oneshot::channel();
         let place = Arc::new(Place::default());
-        if !self.enqueue(Order { ask, arrived, place: Arc::clone(&place), answer }) {
+        let span = tracing::info_span!(target: "otel", "booking order");
+        if !self.enqueue(Order { ask, arrived, place: Arc::clone(&place), answer, span }) {
             return Verdict::Store(StoreError::unavailable("too many bookings are waiting"));
         }
         if let Ok(verdict) = tokio::time::timeout_at((arrived + self.0.deadlines.queue).into(), &mut answered).await {
@@ -336,9 +340,21 @@ impl Drop for Aside {
 }
 
 impl Sql {
-    /// Decides orders in one transaction and tells each what became of it. Answers those whose event
-    /// is held by somebody else, by event, undecided.
-    async fn carry_out_orders(&self, mut orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
+    /// Decides orders together and tells each what became of it. Answers those whose event is held by
+    /// somebody else, by event, undecided.
+    async fn carry_out_orders(&self, orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
+        // A trace of its own: it is a part of what each of them asked for.
+        let batch =
+            tracing::info_span!(target: "otel", parent: None, "booking batch", booking.batch.size = orders.len());
+        if !batch.is_disabled() {
+            for order in &orders {
+                batch.follows_from(&order.span);
+            }
+        }
+        self.decide_together(orders, locking).instrument(batch).await
+    }
+
+    async fn decide_together(&self, mut orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
         let mut held: Vec<(EventId, Vec<Order>)> = Vec::new();
         self.refuse_sold_out(&mut orders).await;
         loop {

@@ -315,6 +315,32 @@ fn stores_that_cannot_work_are_refused_with_a_hint() {
 }
 
 #[test]
+fn traces_are_sampled_by_the_names_of_the_specification() {
+    let sampling = |name: &str, share: &str| {
+        load(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", share)]).unwrap().sampling
+    };
+    for (name, share, by_parent, ratio) in [
+        ("", "", true, 1.0),
+        ("always_on", "0.5", false, 1.0),
+        ("always_off", "", false, 0.0),
+        ("traceidratio", "0.25", false, 0.25),
+        ("parentbased_traceidratio", "1", true, 1.0),
+        ("parentbased_always_off", "", true, 0.0),
+    ] {
+        assert_eq!(sampling(name, share), Sampling { by_parent, ratio }, "{name}");
+    }
+    for (name, value) in [
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+        ("OTEL_TRACES_SAMPLER_ARG", "NaN"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+    ] {
+        assert!(complaint(&[(name, value)]).starts_with(&format!("{name}: must ")), "{name} {value}");
+    }
+}
+
+#[test]
 fn a_secret_is_made_beside_the_embedded_database() {
     let home = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}/box.db", home.path().display());
