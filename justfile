@@ -38,6 +38,10 @@ test-one FILTER:
 test-deployment:
     tests/deployment
 
+# Read the files of deploy/ and the shell scripts with hadolint, promtool, shellcheck and their like
+test-files:
+    tests/files
+
 # Find what clippy and rustfmt would have otherwise
 lint:
     cargo fmt --all --check
