@@ -83,7 +83,7 @@ db:
             ;;
     esac
 
-# Bring faults upon the program in a random order, for SECONDS (default: SOAK_SECS, or half an hour)
+# Bring faults upon two instances in a random order, for SECONDS (default: SOAK_SECS, or half an hour); fails if memory grows
 soak seconds=env("SOAK_SECS", "1800"):
     SOAK_SECS={{ seconds }} tests/run faults_in_any_order -- --nocapture
 

@@ -11,6 +11,7 @@
 //! | `clients` | those who hang up, dribble or flood |
 //! | `matrix` | what is answered, and how soon, for each state of Postgres and Redis |
 //! | `schedule` | faults in a random order |
+//! | `upgrade` | a newer release that moves the schema ahead |
 
 mod clients;
 mod crowd;
@@ -22,3 +23,4 @@ mod redis;
 mod sabotage;
 mod schedule;
 mod service;
+mod upgrade;
