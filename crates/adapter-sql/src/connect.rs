@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use domain::ports::StoreError;
@@ -78,6 +78,23 @@ pub(crate) struct Pool {
     born: Instant,
     /// Milliseconds from birth to when the database was last known to answer.
     reached_ms: AtomicU64,
+    trust: Arc<Trust>,
+}
+
+/// How far a connection may be used without asking whether it lives: where one died, others have as well.
+#[derive(Debug, Default)]
+struct Trust(Mutex<Option<Instant>>);
+
+impl Trust {
+    fn lose(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a connection that was last used so long ago has to be asked.
+    fn is_lost_in(&self, idle_for: Duration) -> bool {
+        let lost = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        idle_for >= TRUSTED_IDLE || lost.is_some_and(|lost| lost.elapsed() <= idle_for)
+    }
 }
 
 /// How a dead pool is replaced.
@@ -98,7 +115,7 @@ impl Pools {
             let (writer, reader) = open_sqlite(&options.url, pool_size, deadlines).await?;
             let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
             let reader = SqlxSqliteConnector::from_sqlx_sqlite_pool(reader);
-            Ok(Self { present: RwLock::new(Pool::new(writer, reader)), renewal: Renewal::Sqlite })
+            Ok(Self { present: RwLock::new(Pool::new(writer, reader, Arc::default())), renewal: Renewal::Sqlite })
         } else if options.url.starts_with("postgres:") || options.url.starts_with("postgresql:") {
             let (options, acquire) = (Box::new(postgres_options(&options.url, deadlines)?), deadlines.acquire);
             let pool = Pool::of_postgres(&options, pool_size, acquire);
@@ -172,18 +189,32 @@ impl Pools {
 }
 
 impl Pool {
-    fn new(writer: DatabaseConnection, reader: DatabaseConnection) -> Arc<Self> {
-        Arc::new(Self { writer, reader, born: Instant::now(), reached_ms: AtomicU64::new(0) })
+    fn new(writer: DatabaseConnection, reader: DatabaseConnection, trust: Arc<Trust>) -> Arc<Self> {
+        Arc::new(Self { writer, reader, born: Instant::now(), reached_ms: AtomicU64::new(0), trust })
+    }
+
+    /// Has connections that were used before now asked whether they live: one of them did not.
+    pub(crate) fn distrust(&self) {
+        self.trust.lose();
     }
 
     /// Whoever writes has connections of their own: however many read, a booking need not wait for one.
     /// They are made when they are needed.
     fn of_postgres(options: &PgConnectOptions, size: u32, acquire: Duration) -> Arc<Self> {
         let (writers, readers) = (size.div_ceil(2), (size / 2).max(1));
+        let trust = Arc::<Trust>::default();
         let pool = |size, options: PgConnectOptions| {
-            SqlxPostgresConnector::from_sqlx_postgres_pool(postgres_pool(size, acquire).connect_lazy_with(options))
+            SqlxPostgresConnector::from_sqlx_postgres_pool(
+                postgres_pool(size, acquire, Arc::clone(&trust)).connect_lazy_with(options),
+            )
         };
-        Self::new(pool(writers, options.clone().options(BY_INDEX)), pool(readers, options.clone()))
+        Self::new(pool(writers, options.clone().options(BY_INDEX)), pool(readers, options.clone()), trust.clone())
+    }
+
+    /// A pool of connections that are never made.
+    #[cfg(test)]
+    pub(crate) fn nowhere() -> Arc<Self> {
+        Self::of_postgres(&PgConnectOptions::new_without_pgpass(), 1, Duration::from_secs(1))
     }
 
     /// To be called whenever the database has answered.
@@ -215,15 +246,16 @@ fn postgres_options(url: &str, deadlines: &SqlDeadlines) -> Result<PgConnectOpti
         .disable_statement_logging())
 }
 
-fn postgres_pool(pool_size: u32, acquire: Duration) -> PgPoolOptions {
+fn postgres_pool(pool_size: u32, acquire: Duration, trust: Arc<Trust>) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(pool_size)
         .acquire_timeout(acquire)
         // A round trip for every use of a connection that was in use a moment ago is wasted.
         .test_before_acquire(false)
-        .before_acquire(|connection, meta| {
+        .before_acquire(move |connection, meta| {
+            let doubtful = trust.is_lost_in(meta.idle_for);
             Box::pin(async move {
-                if meta.idle_for >= TRUSTED_IDLE {
+                if doubtful {
                     connection.ping().await?;
                 }
                 Ok(true)

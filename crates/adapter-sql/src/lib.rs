@@ -12,6 +12,7 @@
 //! | `connect` | pools, and what every connection is told |
 //! | `work` | tasks, their deadlines, and what becomes of a write that misses one |
 //! | `statement` | statements, with spans for whoever collects traces |
+//! | `retry` | what failed and is done again |
 //! | `tx` | transactions, and where the two engines differ in them |
 //! | `group_commit` | bookings and cancellations of many people, committed together |
 //! | `lane` | the queue before one event's row |
@@ -38,6 +39,7 @@ mod page;
 mod probe;
 mod programme;
 mod registrations;
+mod retry;
 mod sessions;
 mod statement;
 mod tx;
@@ -61,6 +63,7 @@ use connect::Pools;
 use group_commit::Desk;
 use lane::Lanes;
 use programme::Totals;
+use work::Outage;
 
 /// How many rows one transaction forgets. On `SQLite` nobody writes meanwhile.
 const PURGED_AT_ONCE: u64 = 1_000;
@@ -75,6 +78,7 @@ struct Parts {
     lanes: Lanes,
     desk: Desk,
     totals: Totals,
+    outage: Outage,
     clock: Arc<dyn Clock>,
     seat_changes: OnceLock<Arc<dyn SeatChanges>>,
     /// Where the work is done, whoever asks.
@@ -93,6 +97,7 @@ impl Sql {
             lanes: Lanes::default(),
             desk: Desk::new(options.pool_size),
             totals: Totals::default(),
+            outage: Outage::default(),
             clock,
             seat_changes: OnceLock::new(),
             runtime: Handle::current(),

@@ -13,6 +13,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 /// Connections, or one that is in a transaction, whose statements are traced.
+#[derive(Clone)]
 pub(crate) struct Statements<C = DatabaseConnection>(C);
 
 impl<C> Statements<C> {

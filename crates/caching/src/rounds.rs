@@ -62,15 +62,17 @@ struct Waiter<Q, A> {
 pub(crate) enum NoAnswer {
     /// The run came to no end: it panicked, or its runtime is shutting down.
     Lost,
-    /// The asker has waited long enough.
-    Late,
+    /// The asker has waited this long, and long enough.
+    Late(Duration),
 }
 
 impl From<NoAnswer> for StoreError {
     fn from(none: NoAnswer) -> Self {
         match none {
             NoAnswer::Lost => Self::fault("a read shared by several readers came to no end"),
-            NoAnswer::Late => Self::unavailable("a read shared by several readers was not answered in time"),
+            NoAnswer::Late(waited) => {
+                Self::unavailable("a read shared by several readers was not answered in time").expected_in(waited)
+            }
         }
     }
 }
@@ -147,7 +149,7 @@ where
         }
         match tokio::time::timeout(self.inner.patience, answered).await {
             Ok(answer) => answer.map_err(|_| NoAnswer::Lost),
-            Err(_) => Err(NoAnswer::Late),
+            Err(_) => Err(NoAnswer::Late(self.inner.patience)),
         }
     }
 
@@ -382,8 +384,8 @@ mod tests {
         let first = ask(&rounds, 7, 1);
         let _hangs = runs.recv().await.unwrap();
         let behind = ask(&rounds, 7, 2);
-        assert_eq!(behind.await.unwrap(), Err(NoAnswer::Late));
-        assert_eq!(first.await.unwrap(), Err(NoAnswer::Late));
+        let late = Err(NoAnswer::Late(Duration::from_millis(20)));
+        assert_eq!((behind.await.unwrap(), first.await.unwrap()), (late, late));
     }
 
     #[tokio::test]

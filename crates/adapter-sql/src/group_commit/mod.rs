@@ -21,6 +21,7 @@
 //! | `ledger` | what the rule makes of the orders, on rows that are locked |
 //! | `batch` | the transaction: a few statements, however many orders |
 //! | `look` | refusals that need no lock |
+//! | `pace` | how fast orders are decided |
 //! | `bound` | many rows bound as one value |
 //! | `settle` | whether a transaction was committed whose answer was lost |
 
@@ -28,13 +29,14 @@ mod batch;
 mod bound;
 mod ledger;
 mod look;
+mod pace;
 mod queue;
 mod settle;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use domain::event::{BookingRefused, CancellationRefused};
 use domain::ports::{BookError, CancelError, Cause, StoreError};
@@ -43,9 +45,11 @@ use metrics::{counter, gauge, histogram};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{Instrument, Span};
 
+use crate::lane::locked_by_somebody_else;
 use crate::tx::Engine;
 use crate::{Sql, bookings};
 use batch::{Locking, Part, Progress};
+use pace::Pace;
 use queue::Queue;
 
 /// Orders that go together at most: more would hold the rows longer than a flush takes.
@@ -141,11 +145,20 @@ pub(crate) struct Desk {
 struct State {
     queue: Queue<Order>,
     lanes: usize,
+    pace: Pace,
     /// Events that had no seat left when they were last served, as a hint where to look first.
     sold_out: HashSet<EventId>,
 }
 
 impl State {
+    /// Whether one more order for this event may wait: in all, and in its line if that is long and would
+    /// not be served within `patience`.
+    fn has_room(&self, event: EventId, patience: Duration) -> bool {
+        let line = self.queue.length(event);
+        let in_time = line < BATCH || self.pace.time_for(line).is_none_or(|wait| wait <= patience);
+        self.queue.waiting() < WAITING && in_time
+    }
+
     /// Whether one more lane has something to serve; if so, it is counted.
     fn opens_lane(&mut self, most: usize) -> bool {
         let opens = self.lanes < most && self.queue.has_ready();
@@ -188,14 +201,15 @@ impl Sql {
         let (answer, mut answered) = oneshot::channel();
         let place = Arc::new(Place::default());
         let span = tracing::info_span!(target: "otel", "booking order");
-        if !self.enqueue(Order { ask, arrived, place: Arc::clone(&place), answer, span }) {
-            return Verdict::Store(StoreError::unavailable("too many bookings are waiting"));
+        let order = Order { ask, arrived, place: Arc::clone(&place), answer, span };
+        if let Err(full) = self.enqueue(order) {
+            return Verdict::Store(full);
         }
         if let Ok(verdict) = tokio::time::timeout_at((arrived + self.0.deadlines.queue).into(), &mut answered).await {
             return verdict.unwrap_or_else(|_| lost());
         }
         if place.leave() {
-            return not_reached();
+            return self.not_reached();
         }
         match tokio::time::timeout_at((arrived + self.0.deadlines.order).into(), answered).await {
             Ok(verdict) => verdict.unwrap_or_else(|_| lost()),
@@ -203,15 +217,19 @@ impl Sql {
         }
     }
 
-    /// Answers whether there was room.
-    fn enqueue(&self, order: Order) -> bool {
+    /// Refuses what there is no room for, and what would not be reached in time at the present pace.
+    fn enqueue(&self, order: Order) -> Result<(), StoreError> {
         let starts = {
             let mut state = self.0.desk.state();
-            if state.queue.waiting() >= WAITING {
+            if !state.has_room(order.ask.event, self.0.deadlines.queue) {
                 state.queue.retain(|order| !order.answer.is_closed());
-                if state.queue.waiting() >= WAITING {
-                    return false;
+                if !state.has_room(order.ask.event, self.0.deadlines.queue) {
+                    let wait = state.pace.time_for(state.queue.waiting()).unwrap_or(self.0.deadlines.queue);
+                    return Err(StoreError::unavailable("too many bookings are waiting").expected_in(wait));
                 }
+            }
+            if state.lanes == 0 {
+                state.pace.resume(Instant::now());
             }
             state.queue.push(order.ask.event, order);
             state.opens_lane(self.lanes())
@@ -219,7 +237,14 @@ impl Sql {
         if starts {
             self.open_lane();
         }
-        true
+        Ok(())
+    }
+
+    /// They are expected to be reached once those who wait now have been.
+    fn not_reached(&self) -> Verdict {
+        let state = self.0.desk.state();
+        let wait = state.pace.time_for(state.queue.waiting()).unwrap_or(self.0.deadlines.queue);
+        Verdict::Store(StoreError::unavailable("the booking was not reached in time").expected_in(wait))
     }
 
     /// Serves lines on a lane that [`State::opens_lane`] counted.
@@ -234,10 +259,6 @@ impl Sql {
             Engine::Sqlite => 1,
         }
     }
-}
-
-fn not_reached() -> Verdict {
-    Verdict::Store(StoreError::unavailable("the booking was not reached in time"))
 }
 
 fn lost() -> Verdict {
@@ -312,7 +333,7 @@ impl Aside {
             if let Ok(Ok(_place)) = tokio::time::timeout(self.sql.0.deadlines.queue, aside).await {
                 self.sql.carry_out_orders(orders, Locking::Wait).await;
             } else {
-                let busy = StoreError::unavailable(format!("event {} is locked by somebody else", self.event));
+                let busy = locked_by_somebody_else(self.event).expected_in(self.sql.0.deadlines.lock);
                 for order in orders {
                     order.tell(Verdict::Store(busy.clone()));
                 }
@@ -362,7 +383,7 @@ impl Sql {
             let (late, in_time): (Vec<_>, Vec<_>) =
                 orders.into_iter().partition(|order| order.arrived.elapsed() > self.0.deadlines.queue);
             for order in late {
-                order.tell(not_reached());
+                order.tell(self.not_reached());
             }
             orders = in_time;
             if orders.is_empty() {
@@ -385,6 +406,7 @@ impl Sql {
                     },
                 }
             }
+            self.0.desk.state().pace.count(decided.len(), Instant::now());
             // The next transaction need not wait until everybody has been woken.
             self.0.runtime.spawn(async move {
                 for (order, verdict) in decided {
@@ -425,9 +447,7 @@ impl Sql {
             let (asks, progress) = (Arc::clone(asks), Arc::clone(&progress));
             self.write("book_together", move |writing| batch::transact(writing, asks, locking, progress)).await
         };
-        if let Some(seats) = progress.seats.get() {
-            self.0.desk.note_seats(seats);
-        }
+        self.0.desk.note_seats(&progress.take_seats());
         let outcome = match &done {
             Ok(_) => "committed",
             Err(StoreError::Fault(_)) => "one_by_one",
@@ -520,6 +540,31 @@ impl From<Result<Committed<Registration>, CancelError>> for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_would_not_be_served_in_time_has_no_room_and_the_others_have() {
+        let (long, short) = (EventId::new(1).unwrap(), EventId::new(2).unwrap());
+        let (mut state, begun) = (State::default(), Instant::now());
+        let ask = |event| Ask { verb: Verb::Book, by: UserId::new(1).unwrap(), event, once: None };
+        let order = |event| Order {
+            ask: ask(event),
+            arrived: begun,
+            place: Arc::default(),
+            answer: oneshot::channel().0,
+            span: Span::none(),
+        };
+        for _ in 0..BATCH * 2 {
+            state.queue.push(long, order(long));
+        }
+        let patience = Duration::from_secs(4);
+        assert!(state.has_room(long, patience), "nobody knows the pace yet");
+        state.pace.resume(begun);
+        state.pace.count(BATCH, begun + Duration::from_secs(1));
+        assert!(state.has_room(long, patience), "it takes two seconds");
+        state.pace.count(10, begun + Duration::from_mins(1));
+        state.pace.count(10, begun + Duration::from_mins(2));
+        assert!(!state.has_room(long, patience) && state.has_room(short, patience));
+    }
 
     #[test]
     fn whoever_left_is_not_taken_and_whoever_was_taken_cannot_leave() {

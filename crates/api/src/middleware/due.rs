@@ -69,7 +69,8 @@ pub(crate) async fn due(
     let Some(deadlines) = request.app_data::<Data<HttpDeadlines>>() else {
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
-    let release = Release(Due::within(deadlines.request));
+    let allowed = deadlines.request;
+    let release = Release(Due::within(allowed));
     let due = &release.0.0;
     let code = if request.method() == Method::GET { Code::Unavailable } else { Code::OutcomeUnknown };
     request.extensions_mut().insert(release.0.clone());
@@ -83,7 +84,8 @@ pub(crate) async fn due(
             Err(_) => {
                 let Some(request) = due.request.take() else { return Ok(answer.await?.map_into_boxed_body()) };
                 tracing::warn!(code = code.as_str(), "a request was not answered in time");
-                return Ok(ServiceResponse::new(request, Problem::new(code).to_response()));
+                let problem = Problem::new(code).expected_in(allowed);
+                return Ok(ServiceResponse::new(request, problem.to_response()));
             }
         }
     }
