@@ -95,6 +95,14 @@ bench:
 bench-growth:
     bench/growth
 
+# Feed the parsers with what a fuzzer makes up, for SECONDS each
+fuzz seconds="15":
+    tests/fuzz {{ seconds }}
+
+# Look whether what the program is built of has known weaknesses, and licences that fit
+audit:
+    tests/dependencies advisories
+
 # Do exactly what CI does
 ci:
     .ci/run

@@ -1,7 +1,8 @@
 //! bcrypt, bounded: hashing is slow on purpose, and must slow nobody else.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bcrypt::BcryptError;
@@ -10,15 +11,16 @@ use domain::{Password, PasswordHash};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tracing::Instrument;
 
-/// How long a caller waits for a worker: so long that the answer still comes within ten seconds.
+/// How long a caller usually waits for a worker: so long that the answer still comes within ten seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Hashes passwords with bcrypt.
 ///
 /// At most `workers` hashes are computed at once, on threads where nothing else waits, and at most
 /// `max_waiting` wait for one of these; more are refused with [`PasswordsError::Busy`] at once. A
-/// caller whom a busy machine does not get to in four seconds is refused as well. A caller who stops
+/// caller whom a busy machine does not get to in time, four seconds unless said otherwise, is refused as well. A caller who stops
 /// waiting gives their place up; a hash that has begun is finished.
 #[derive(Debug)]
 pub struct Bcrypt {
@@ -29,8 +31,12 @@ pub struct Bcrypt {
     runtime: Handle,
     /// A place at work or in the queue.
     places: Arc<Semaphore>,
+    most_places: usize,
     /// A place at work.
     workers: Arc<Semaphore>,
+    most_workers: usize,
+    /// Microseconds that a hash takes at present; 0 before the first.
+    hash_us: Arc<AtomicU64>,
 }
 
 impl Bcrypt {
@@ -40,26 +46,61 @@ impl Bcrypt {
     /// Outside of a tokio runtime.
     pub fn new(cost: u32, workers: usize, max_waiting: usize) -> Self {
         let workers = workers.max(1);
+        let places = workers.saturating_add(max_waiting).min(Semaphore::MAX_PERMITS);
         Self {
             cost,
             patience: PATIENCE,
             dummy: dummy(cost),
             runtime: Handle::current(),
-            places: Arc::new(Semaphore::new(workers.saturating_add(max_waiting).min(Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(places)),
+            most_places: places,
             workers: Arc::new(Semaphore::new(workers)),
+            most_workers: workers,
+            hash_us: Arc::default(),
         }
+    }
+
+    /// The same, with callers who wait this long for a worker.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// How long those who have a place now will take.
+    fn expected_wait(&self) -> Duration {
+        let ahead = u64::try_from(self.most_places - self.places.available_permits()).unwrap_or(u64::MAX);
+        let workers = u64::try_from(self.most_workers).unwrap_or(u64::MAX);
+        Duration::from_micros(self.hash_us.load(Ordering::Relaxed).saturating_mul(ahead) / workers)
     }
 
     /// Runs `work` on a blocking thread when a worker is free. The places are given back by the
     /// work, not by its caller: whoever hangs up does not make room for a further thread.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordsError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordsError::Busy)?;
+        self.run_in_turn(work).instrument(tracing::info_span!(target: "otel", "bcrypt")).await
+    }
+
+    async fn run_in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordsError> {
+        let busy = || PasswordsError::Busy(self.expected_wait());
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy())?;
+        if self.expected_wait() > self.patience {
+            return Err(busy());
+        }
         let worker = timeout(self.patience, Arc::clone(&self.workers).acquire_owned()).await;
-        let worker = worker.map_err(|_| PasswordsError::Busy)?.map_err(fault)?;
+        let worker = worker.map_err(|_| busy())?.map_err(fault)?;
+        let hash_us = Arc::clone(&self.hash_us);
         self.runtime
             .spawn_blocking(move || {
                 let _held = (place, worker);
-                work()
+                let begun = Instant::now();
+                let done = work();
+                let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+                // Of two at once the later one counts, which is as good.
+                let before = hash_us.load(Ordering::Relaxed);
+                hash_us.store(if before == 0 { took } else { before.midpoint(took) }, Ordering::Relaxed);
+                done
             })
             .await
             .map_err(fault)
@@ -198,7 +239,7 @@ mod tests {
         at_work.await.unwrap();
         let mut second = Box::pin(bcrypt.verify("x", None));
         assert!(now_or_never(&mut second).await.is_none(), "the second waits");
-        assert!(matches!(bcrypt.verify("x", None).await, Err(PasswordsError::Busy)));
+        assert!(matches!(bcrypt.verify("x", None).await, Err(PasswordsError::Busy(_))));
 
         drop(second);
         let mut third = Box::pin(bcrypt.verify("x", None));
@@ -210,13 +251,24 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_not_reached_in_time_is_refused_and_makes_room() {
-        let bcrypt = Bcrypt { patience: Duration::from_millis(1), ..Bcrypt::new(COST, 1, 1) };
+        let bcrypt = Bcrypt::new(COST, 1, 1).with_patience(Duration::from_millis(1));
         let worker = Arc::clone(&bcrypt.workers).acquire_owned().await.unwrap();
         for _ in 0..3 {
-            assert!(matches!(bcrypt.verify("x", None).await, Err(PasswordsError::Busy)));
+            assert!(matches!(bcrypt.verify("x", None).await, Err(PasswordsError::Busy(_))));
         }
         drop(worker);
         assert!(!bcrypt.verify("x", None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn whoever_would_not_be_reached_in_time_is_refused_at_once_and_told_how_long_it_takes() {
+        let bcrypt = Bcrypt::new(COST, 2, 10).with_patience(Duration::from_secs(3));
+        bcrypt.hash_us.store(1_000_000, Ordering::Relaxed);
+        let _workers = Arc::clone(&bcrypt.workers).acquire_many_owned(2).await.unwrap();
+        let _six = Arc::clone(&bcrypt.places).acquire_many_owned(6).await.unwrap();
+        let Err(PasswordsError::Busy(wait)) = bcrypt.verify("x", None).await else { panic!("it waits") };
+        assert_eq!(wait, Duration::from_millis(3_500));
+        assert_eq!(bcrypt.places.available_permits(), 6, "the place is free again");
     }
 
     /// The answer of a future, if it has one already.

@@ -45,7 +45,8 @@ pub(crate) async fn alone(sql: &Sql, ask: &Ask) -> Verdict {
 impl Writing {
     /// Waits for a turn at the event's row.
     pub(crate) async fn enter_lane(&self, event: EventId) -> Result<Place, StoreError> {
-        self.sql.0.lanes.enter(event, self.patience_ends()).await
+        let lock = self.sql.0.deadlines.lock;
+        self.sql.0.lanes.enter(event, self.patience_ends()).await.map_err(|held| held.expected_in(lock))
     }
 }
 

@@ -25,6 +25,46 @@ pub(crate) fn commit_failed(error: DbErr) -> StoreError {
     }
 }
 
+/// Whether a database that is well made somebody wait for a lock, or work, for longer than they may.
+pub(crate) fn took_too_long(error: &StoreError) -> bool {
+    let StoreError::Unavailable(why) = error else { return false };
+    why.cause().downcast_ref().is_some_and(is_lock_timeout)
+}
+
+/// A failure that was nobody's fault and will hardly come again: nothing was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Passing {
+    /// The connection died that the work had.
+    Lost,
+    /// Postgres ended the transaction for the sake of another one.
+    Yielded,
+}
+
+impl Passing {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Lost => "lost",
+            Self::Yielded => "yielded",
+        }
+    }
+}
+
+/// Whether what failed is worth another try. That no connection could be had is not: the pool has tried.
+pub(crate) fn passing(error: &StoreError) -> Option<Passing> {
+    let StoreError::Unavailable(why) = error else { return None };
+    let error = why.cause().downcast_ref::<DbErr>()?;
+    let (DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))) = error else {
+        return None;
+    };
+    match code(error) {
+        // serialization_failure, deadlock_detected
+        Some(code) if code == "40001" || code == "40P01" => Some(Passing::Yielded),
+        // `SQLite`'s codes are shorter: its file does not come back by itself.
+        Some(code) => (code.len() == 5 && kind_of_code(&code) == Kind::Lost).then_some(Passing::Lost),
+        None => matches!(**cause, SqlxError::Io(_) | SqlxError::BeginFailed).then_some(Passing::Lost),
+    }
+}
+
 /// Whether a statement that may have to wait for a lock, and does nothing else for long, ran out of
 /// time.
 pub(crate) fn is_lock_timeout(error: &DbErr) -> bool {
@@ -186,6 +226,18 @@ mod tests {
     fn a_lost_connection_did_nothing_unless_it_was_lost_while_committing() {
         assert!(matches!(failed(lost()), StoreError::Unavailable(_)));
         assert!(matches!(commit_failed(lost()), StoreError::OutcomeUnknown(_)));
+    }
+
+    #[test]
+    fn only_what_passes_is_worth_another_try() {
+        assert_eq!(passing(&failed(lost())), Some(Passing::Lost));
+        assert_eq!(passing(&commit_failed(lost())), None, "it may have been done");
+        let refused =
+            DbErr::Conn(RuntimeErr::SqlxError(Arc::new(SqlxError::Io(io::ErrorKind::ConnectionRefused.into()))));
+        assert_eq!(passing(&failed(refused)), None);
+        assert_eq!(passing(&failed(DbErr::ConnectionAcquire(ConnAcquireErr::Timeout))), None);
+        assert_eq!(passing(&StoreError::unavailable("no answer in time")), None);
+        assert_eq!(passing(&failed(DbErr::Custom("?".to_owned()))), None);
     }
 
     #[test]

@@ -18,6 +18,11 @@ const WIDTH: usize = 2;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Lanes(Arc<Mutex<HashMap<EventId, Arc<Semaphore>>>>);
 
+/// Nobody knows for how long.
+pub(crate) fn locked_by_somebody_else(event: EventId) -> StoreError {
+    StoreError::unavailable(format!("event {event} is locked by somebody else"))
+}
+
 /// A place in the lane of one event, given up when dropped.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -37,7 +42,7 @@ impl Lanes {
                 place.permit = Some(permit);
                 Ok(place)
             }
-            _ => Err(StoreError::unavailable(format!("event {event} is locked by somebody else"))),
+            _ => Err(locked_by_somebody_else(event)),
         }
     }
 

@@ -8,8 +8,11 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `deadlines` | how long anything may take |
 //! | `connect` | pools, and what every connection is told |
 //! | `work` | tasks, their deadlines, and what becomes of a write that misses one |
+//! | `statement` | statements, with spans for whoever collects traces |
+//! | `retry` | what failed and is done again |
 //! | `tx` | transactions, and where the two engines differ in them |
 //! | `group_commit` | bookings and cancellations of many people, committed together |
 //! | `lane` | the queue before one event's row |
@@ -24,6 +27,7 @@
 mod audit;
 mod bookings;
 mod connect;
+mod deadlines;
 mod entity;
 mod error;
 mod events;
@@ -35,7 +39,9 @@ mod page;
 mod probe;
 mod programme;
 mod registrations;
+mod retry;
 mod sessions;
+mod statement;
 mod tx;
 mod users;
 mod versions;
@@ -51,11 +57,13 @@ use domain::{SeatChange, Timestamp};
 use tokio::runtime::Handle;
 
 pub use connect::{PoolState, SqlOptions};
+pub use deadlines::SqlDeadlines;
 
 use connect::Pools;
 use group_commit::Desk;
 use lane::Lanes;
 use programme::Totals;
+use work::Outage;
 
 /// How many rows one transaction forgets. On `SQLite` nobody writes meanwhile.
 const PURGED_AT_ONCE: u64 = 1_000;
@@ -66,9 +74,11 @@ pub struct Sql(Arc<Parts>);
 
 struct Parts {
     pools: Pools,
+    deadlines: SqlDeadlines,
     lanes: Lanes,
     desk: Desk,
     totals: Totals,
+    outage: Outage,
     clock: Arc<dyn Clock>,
     seat_changes: OnceLock<Arc<dyn SeatChanges>>,
     /// Where the work is done, whoever asks.
@@ -83,9 +93,11 @@ impl Sql {
         let pools = Pools::open(options).await?;
         Ok(Self(Arc::new(Parts {
             pools,
+            deadlines: options.deadlines,
             lanes: Lanes::default(),
             desk: Desk::new(options.pool_size),
             totals: Totals::default(),
+            outage: Outage::default(),
             clock,
             seat_changes: OnceLock::new(),
             runtime: Handle::current(),

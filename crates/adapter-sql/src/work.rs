@@ -8,70 +8,97 @@
 use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::ports::{Cause, StoreError};
-use sea_orm::DatabaseConnection;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::Instrument;
 
 use crate::Sql;
 use crate::connect::Pool;
-use crate::error::Failure;
+use crate::error::{Failure, took_too_long};
+use crate::retry::Retry;
+use crate::statement::Statements;
 use crate::tx::Engine;
 
-/// How long a caller waits for an answer.
-const DEADLINE: Duration = Duration::from_secs(9);
-
 /// What a reading operation works with.
+#[derive(Clone)]
 pub(crate) struct Reading {
-    pub(crate) db: DatabaseConnection,
+    pub(crate) db: Statements,
     pub(crate) engine: Engine,
 }
 
 /// What a writing operation works with.
+#[derive(Clone)]
 pub(crate) struct Writing {
     pub(crate) sql: Sql,
-    pub(crate) db: DatabaseConnection,
+    pub(crate) db: Statements,
     pub(crate) engine: Engine,
     pub(crate) fate: Arc<Fate>,
     pub(crate) begun: Instant,
 }
 
 impl Sql {
-    /// Reads in a task. A caller who has waited too long is told that the store is unavailable.
-    pub(crate) async fn read<T, E, F>(&self, name: &'static str, work: impl FnOnce(Reading) -> F) -> Result<T, E>
+    /// Reads in a task, again if that [may help](crate::retry). A caller who has waited too long is told that
+    /// the store is unavailable.
+    pub(crate) async fn read<T, E, F, W>(&self, name: &'static str, work: W) -> Result<T, E>
+    where
+        W: FnOnce(Reading) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Failure,
+    {
+        let pool = self.0.pools.present();
+        let reading = self.reading(&pool);
+        // A read has no fate: whoever gives it up loses nothing.
+        let fate = Arc::new(Fate::default());
+        let retry = self.retry(name, &pool, &fate);
+        self.carry_out(name, &pool, &fate, retry.run(move || work.clone()(reading.clone()))).await
+    }
+
+    /// The same for a question that is asked again anyway: it is asked once.
+    pub(crate) async fn read_once<T, E, F>(&self, name: &'static str, work: impl FnOnce(Reading) -> F) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
         E: Failure,
     {
         let pool = self.0.pools.present();
-        let work = work(Reading { db: pool.reader.clone(), engine: self.0.pools.engine() });
-        // A read has no fate: whoever gives it up loses nothing.
-        self.carry_out(name, &pool, &Fate::default(), work).await
+        self.carry_out(name, &pool, &Fate::default(), work(self.reading(&pool))).await
     }
 
-    /// Writes in a task, whatever becomes of the caller. A caller who has waited too long is told
+    fn reading(&self, pool: &Pool) -> Reading {
+        Reading { db: Statements::of(pool.reader.clone()), engine: self.0.pools.engine() }
+    }
+
+    fn retry(&self, operation: &'static str, pool: &Arc<Pool>, fate: &Arc<Fate>) -> Retry {
+        let until = Instant::now() + self.0.deadlines.lock;
+        Retry { operation, pool: Arc::clone(pool), fate: Arc::clone(fate), until }
+    }
+
+    /// Writes in a task, whatever becomes of the caller, again if that [may help](crate::retry). A caller who has waited too long is told
     /// that the store is unavailable if the write can still be kept from being committed, and is
     /// then; otherwise that its outcome is unknown.
-    pub(crate) async fn write<T, E, F>(&self, name: &'static str, work: impl FnOnce(Writing) -> F) -> Result<T, E>
+    pub(crate) async fn write<T, E, F, W>(&self, name: &'static str, work: W) -> Result<T, E>
     where
+        W: FnOnce(Writing) -> F + Clone + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
         E: Failure,
     {
         let pool = self.0.pools.present();
         let fate = Arc::new(Fate::default());
-        let work = work(Writing {
+        let writing = Writing {
             sql: self.clone(),
-            db: pool.writer.clone(),
+            db: Statements::of(pool.writer.clone()),
             engine: self.0.pools.engine(),
             fate: Arc::clone(&fate),
             begun: Instant::now(),
-        });
-        self.carry_out(name, &pool, &fate, work).await
+        };
+        let retry = self.retry(name, &pool, &fate);
+        self.carry_out(name, &pool, &fate, retry.run(move || work.clone()(writing.clone()))).await
     }
 
     /// Does the work in a task, however long it takes: what an operator asked for, not a client.
@@ -90,8 +117,9 @@ impl Sql {
         E: Failure,
     {
         let begun = Instant::now();
-        let mut task = self.0.runtime.spawn(work.in_current_span());
-        let answer = match tokio::time::timeout(DEADLINE, &mut task).await {
+        let span = tracing::info_span!(target: "otel", "database", otel.name = name);
+        let mut task = self.0.runtime.spawn(work.instrument(span).in_current_span());
+        let answer = match tokio::time::timeout(self.0.deadlines.answer(), &mut task).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(ended)) => Err(ended_early(ended, fate).into()),
             Err(_) => {
@@ -99,17 +127,27 @@ impl Sql {
                 Err(fate.give_up().into())
             }
         };
+        let answer = answer.map_err(|error| self.with_estimate(error));
         let reached = match answer.as_ref().err().and_then(Failure::of_store) {
             None | Some(StoreError::Fault(_)) => true,
             Some(StoreError::Unavailable(_) | StoreError::OutcomeUnknown(_)) => false,
         };
         if reached {
             pool.reached();
+            self.0.outage.end();
         }
         let result = if reached { "answered" } else { "unavailable" };
         metrics::histogram!("database_operation_duration_seconds", "operation" => name, "result" => result)
             .record(begun.elapsed());
         answer
+    }
+
+    /// Says when to ask again. Who waited in vain for a lock may have to wait as long once more. A database
+    /// that is gone is expected to be so for as long again as it has been already.
+    fn with_estimate<E: Failure>(&self, error: E) -> E {
+        let Some(store @ StoreError::Unavailable(_)) = error.of_store() else { return error };
+        let expected_in = if took_too_long(store) { self.0.deadlines.lock } else { self.0.outage.goes_on() };
+        store.clone().expected_in(expected_in).into()
     }
 
     /// A task that is overdue while no other gets through either hangs on a connection that is
@@ -141,6 +179,29 @@ fn message(panic: &(dyn Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
+/// Since when the database has answered nobody.
+#[derive(Debug, Default)]
+pub(crate) struct Outage {
+    lasts: AtomicBool,
+    begun: Mutex<Option<Instant>>,
+}
+
+impl Outage {
+    /// It has not answered; for how long now.
+    fn goes_on(&self) -> Duration {
+        self.lasts.store(true, Ordering::Release);
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        begun.get_or_insert_with(Instant::now).elapsed()
+    }
+
+    /// It has answered.
+    fn end(&self) {
+        if self.lasts.swap(false, Ordering::AcqRel) {
+            *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+}
+
 /// Whether a write may still be committed, or its caller was told that it will not be.
 #[derive(Debug, Default)]
 pub(crate) struct Fate(AtomicU8);
@@ -150,6 +211,11 @@ const COMMITTING: u8 = 1;
 const GIVEN_UP: u8 = 2;
 
 impl Fate {
+    /// Whether nothing was committed, nor given up.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.load(Ordering::Acquire) == OPEN
+    }
+
     /// To be asked right before the commit, once; an error if it must not be.
     pub(crate) fn commit(&self) -> Result<(), StoreError> {
         match self.0.compare_exchange(OPEN, COMMITTING, Ordering::AcqRel, Ordering::Acquire) {
@@ -170,6 +236,16 @@ impl Fate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outage_is_counted_from_its_first_failure_to_the_first_answer() {
+        let outage = Outage::default();
+        let first = outage.goes_on();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(outage.goes_on() >= first + Duration::from_millis(2));
+        outage.end();
+        assert!(outage.begun.lock().unwrap().is_none());
+    }
 
     #[test]
     fn a_write_that_was_given_up_is_not_committed() {

@@ -3,6 +3,8 @@
 //! A new variant anywhere below does not compile until it has its code here.
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
@@ -103,6 +105,8 @@ codes! {
         "This address speaks WebSocket only. Open it as one: `ws://` or `wss://`, version 13.";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests",
         "Too many requests came from this address. Wait for the time in `Retry-After`.";
+    TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, "Too many log-in attempts",
+        "Too many attempts to log in failed, from this address or for this account. Wait for the time in `Retry-After`. Who is logged in already stays so.";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "Internal error",
         "The server failed. It is not the request's fault; the request id helps to find out why.";
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Unavailable",
@@ -179,9 +183,15 @@ impl Problem {
         self
     }
 
-    /// Too many requests; the next one is admitted after this many seconds.
-    pub(crate) fn rate_limited(retry_after_secs: u64) -> Self {
-        Self { retry_after_secs: Some(retry_after_secs), ..Self::new(Code::RateLimited) }
+    /// This problem, which is expected to last for this time. Not all who are told so come back at once.
+    pub(crate) fn expected_in(self, time: Duration) -> Self {
+        let random = RandomState::new().build_hasher().finish();
+        Self { retry_after_secs: Some(retry_after_secs(time, random)), ..self }
+    }
+
+    /// The problem of this code; the next try is admitted after this many seconds.
+    pub(crate) fn later(code: Code, retry_after_secs: u64) -> Self {
+        Self { retry_after_secs: Some(retry_after_secs), ..Self::new(code) }
     }
 
     /// Not ready, because of these dependencies.
@@ -189,8 +199,8 @@ impl Problem {
         Self { dependencies: Some(dependencies), ..Self::new(Code::Unavailable) }
     }
 
-    /// The body (RFC 9457).
-    pub(crate) fn body(&self, request_id: &str) -> Vec<u8> {
+    /// The body (RFC 9457). It names the request, and its trace if it has one.
+    pub(crate) fn body(&self, request_id: &str, trace_id: Option<&str>) -> Vec<u8> {
         #[derive(Serialize)]
         struct Body<'a> {
             r#type: String,
@@ -199,6 +209,8 @@ impl Problem {
             detail: &'a str,
             code: &'a str,
             request_id: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            trace_id: Option<&'a str>,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [FieldError],
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -211,6 +223,7 @@ impl Problem {
             detail: self.detail.as_deref().unwrap_or(self.code.about()),
             code: self.code.as_str(),
             request_id,
+            trace_id,
             errors: &self.errors,
             dependencies: &self.dependencies,
         };
@@ -256,19 +269,23 @@ impl From<Code> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        let code = match error {
+        let code = match &error {
             StoreError::Unavailable(_) => Code::Unavailable,
             StoreError::OutcomeUnknown(_) => Code::OutcomeUnknown,
             StoreError::Fault(_) => Code::InternalError,
         };
-        failed(code, &error)
+        let problem = failed(code, &error);
+        match error {
+            StoreError::Unavailable(why) => why.expected_in().map_or(problem.clone(), |time| problem.expected_in(time)),
+            StoreError::OutcomeUnknown(_) | StoreError::Fault(_) => problem,
+        }
     }
 }
 
 impl From<PasswordsError> for Problem {
     fn from(error: PasswordsError) -> Self {
         match error {
-            PasswordsError::Busy => Code::Unavailable.into(),
+            PasswordsError::Busy(wait) => Self::new(Code::Unavailable).expected_in(wait),
             PasswordsError::Fault(_) => failed(Code::InternalError, &error),
         }
     }
@@ -287,7 +304,10 @@ impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::Unauthenticated => Code::Unauthenticated.into(),
-            AccessError::Forbidden => Code::Forbidden.into(),
+            AccessError::Forbidden => {
+                tracing::warn!(target: "security", "what takes an admin was refused");
+                Code::Forbidden.into()
+            }
             AccessError::Store(error) => error.into(),
         }
     }
@@ -419,6 +439,15 @@ impl From<UpdateUserError> for Problem {
     }
 }
 
+/// Whole seconds, at least 1 and at most 30; up to half as many again, at random, so that those who were
+/// refused together do not come back together.
+fn retry_after_secs(expected_in: Duration, random: u64) -> u64 {
+    const LONGEST: u64 = 30;
+    let secs = expected_in.as_secs() + u64::from(expected_in.subsec_nanos() > 0);
+    let secs = secs.clamp(1, LONGEST);
+    (secs + random % (secs / 2 + 1)).min(LONGEST)
+}
+
 /// Logs the inside of a failure, here where it ends, and keeps it from the client.
 fn failed(code: Code, cause: &dyn fmt::Display) -> Problem {
     if code == Code::InternalError {
@@ -444,7 +473,7 @@ mod tests {
     #[test]
     fn a_5xx_says_nothing_of_the_inside() {
         let problem = Problem::from(StoreError::fault("password=hunter2"));
-        let body = String::from_utf8(problem.body("r-1")).unwrap();
+        let body = String::from_utf8(problem.body("r-1", None)).unwrap();
         assert!(!body.contains("hunter2"));
         assert!(body.contains(r#""code":"internal_error""#) && body.contains(r#""request_id":"r-1""#));
     }
@@ -453,5 +482,17 @@ mod tests {
     fn what_may_be_repeated_says_when() {
         let response = Problem::new(Code::Unavailable).to_response();
         assert_eq!(response.headers().get("Retry-After").unwrap(), "1");
+    }
+
+    #[test]
+    fn who_is_refused_is_told_the_time_it_takes_in_whole_seconds_and_not_all_the_same() {
+        let told = |millis, random| retry_after_secs(Duration::from_millis(millis), random);
+        assert_eq!([0, 1, 1_000].map(|millis| told(millis, 7)), [1, 1, 1]);
+        assert_eq!([0, 1, 2].map(|random| told(4_500, random)), [5, 6, 7]);
+        assert_eq!((told(4_500, 3), told(3_600_000, 9)), (5, 30));
+        let queue = StoreError::unavailable("too many are waiting").expected_in(Duration::from_secs(9));
+        let response = Problem::from(queue).to_response();
+        let secs: u64 = response.headers().get("Retry-After").unwrap().to_str().unwrap().parse().unwrap();
+        assert!((9..=13).contains(&secs), "{secs}");
     }
 }

@@ -11,7 +11,7 @@ use adapter_memory::{MemoryBodies, MemorySeatChanges};
 use adapter_redis::{Redis, RedisBodies, RedisSeatChanges};
 use adapter_sql::{Sql, SqlOptions};
 use anyhow::{Context, anyhow, bail};
-use api::{Draining, HttpOptions, Services};
+use api::{Draining, HttpDeadlines, HttpOptions, Services};
 use application::{Access, Accounts, Catalogue, EnsureAdminError, LiveSeats, Profile, SeatBookings, SignUp};
 use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, SharedUsers, Tiered};
 use chrono::TimeDelta;
@@ -27,7 +27,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::secret_file::random_secret;
 use crate::settings::{Environment, Settings};
-use crate::telemetry;
+use crate::telemetry::{self, TraceContext};
 
 /// What an admin is called who was not given a name.
 pub(crate) const ADMIN_NAME: &str = "Administrator";
@@ -104,16 +104,17 @@ impl Running {
 pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
     // Before everything that counts something.
     let metrics = telemetry::metrics()?;
+    let deadlines = settings.deadlines;
     let secret = settings.signing_secret()?;
     let sql = connect(&settings, Arc::clone(&clock)).await?;
     ensure_migrated(&settings, &sql).await?;
-    let redis = settings.redis_url.as_ref().map(|url| connect_redis(url.expose())).transpose()?;
+    let redis = settings.redis_url.as_ref().map(|url| connect_redis(url.expose(), deadlines.redis)).transpose()?;
     let shared = match &redis {
         None => None,
         Some(redis) => Some(Shared::new(redis, &secret, &sql).await?),
     };
-    let cache_options = CacheOptions { max_staleness: settings.cache_max_staleness };
-    let cache = Cache::new(Arc::new(sql.clone()), bodies(shared.as_ref()), cache_options);
+    let cache_options = CacheOptions { max_staleness: settings.cache_max_staleness, patience: deadlines.shared_read() };
+    let cache = Cache::new(Arc::new(sql.clone()), bodies(shared.as_ref(), deadlines.far_body()), cache_options);
     let events: Arc<dyn Events> = Arc::new(CachedEvents::new(Arc::new(sql.clone()), Arc::clone(&cache)));
     let changes = seat_changes(shared);
     sql.announce_to(Arc::clone(&changes));
@@ -142,13 +143,21 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
         redis: redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>),
         clock: Arc::clone(&clock),
         metrics: metrics.clone(),
+        traces: settings.otlp_endpoint.is_some().then(|| Arc::new(TraceContext) as Arc<dyn api::Traces>),
     };
     let options = HttpOptions {
         rate_limit_per_minute: settings.rate_limit_per_minute,
+        login_attempts_per_minute: settings.login_attempts_per_minute,
         trusted_proxies: settings.trusted_proxies.clone(),
         allowed_origins: settings.cors_allowed_origins.clone(),
         allow_localhost_origins: settings.environment == Environment::Development,
         live_max_connections: settings.live_max_connections,
+        deadlines: HttpDeadlines {
+            head: deadlines.head,
+            body: deadlines.body,
+            request: deadlines.request,
+            probe: deadlines.probe,
+        },
     };
     let server = api::serve(listener, services, options, draining.clone()).context("the server cannot start")?;
     let handle = server.handle();
@@ -160,7 +169,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     jobs.spawn(purge_regularly(sql.clone(), clock));
 
     announce(&settings, address);
-    Ok(Running { address, shutdown_grace: settings.shutdown_grace, draining, handle, server, jobs, sql })
+    Ok(Running { address, shutdown_grace: deadlines.shutdown_grace, draining, handle, server, jobs, sql })
 }
 
 /// What people can do, over adapters.
@@ -185,9 +194,11 @@ impl UseCases {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let cores = available_parallelism().map_or(1, usize::from);
-        let users: Arc<dyn Users> = Arc::new(SharedUsers::new(Arc::new(sql.clone())));
-        let passwords: Arc<dyn Passwords> =
-            Arc::new(Bcrypt::new(settings.bcrypt_cost, cores, cores * WAITING_PER_CORE));
+        let users: Arc<dyn Users> = Arc::new(SharedUsers::new(Arc::new(sql.clone()), settings.deadlines.shared_read()));
+        let passwords: Arc<dyn Passwords> = Arc::new(
+            Bcrypt::new(settings.bcrypt_cost, cores, cores * WAITING_PER_CORE)
+                .with_patience(settings.deadlines.password_queue),
+        );
         let tokens: Arc<dyn Tokens> =
             Arc::new(Hs256Tokens::new(secret, settings.jwt_previous_secret.as_ref(), settings.access_token_ttl_secs)?);
         let accounts = Accounts::new(
@@ -220,7 +231,7 @@ impl UseCases {
 /// Connects to the database.
 pub(crate) async fn connect(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Sql> {
     let url = settings.database_url.expose().to_owned();
-    let options = SqlOptions { url, pool_size: settings.database_pool_size };
+    let options = SqlOptions { url, pool_size: settings.database_pool_size, deadlines: settings.deadlines.sql() };
     Sql::connect(&options, clock)
         .await
         .with_context(|| format!("DATABASE_URL: cannot connect to {}", settings.database_url))
@@ -260,8 +271,8 @@ async fn ensure_admin(settings: &Settings, accounts: &Accounts) -> anyhow::Resul
     }
 }
 
-fn connect_redis(url: &str) -> anyhow::Result<Redis> {
-    Redis::new(url).context("REDIS_URL: cannot be used")
+fn connect_redis(url: &str, budget: Duration) -> anyhow::Result<Redis> {
+    Redis::with_budget(url, budget).context("REDIS_URL: cannot be used")
 }
 
 /// What instances share through Redis, proved by a seal. It keeps its purpose apart from that of
@@ -281,12 +292,12 @@ impl Shared {
 }
 
 /// Where cached bodies lie: in the process, and behind it in Redis if there is one.
-fn bodies(shared: Option<&Shared>) -> Arc<dyn Bodies> {
+fn bodies(shared: Option<&Shared>, patience: Duration) -> Arc<dyn Bodies> {
     let near: Arc<dyn Bodies> = Arc::new(MemoryBodies::new(BODIES_BYTES));
     match shared {
         None => near,
         Some(Shared { redis, seal, .. }) => {
-            Arc::new(Tiered::new(near, Arc::new(RedisBodies::new(redis.clone(), seal.clone()))))
+            Arc::new(Tiered::new(near, Arc::new(RedisBodies::new(redis.clone(), seal.clone())), patience))
         }
     }
 }

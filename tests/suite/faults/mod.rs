@@ -7,6 +7,7 @@
 //! | `service` | instances and their crowd, from the first fault to the reckoning |
 //! | `sabotage` | that the reckoning finds what is wrong |
 //! | `postgres`, `redis` | faults of what the program needs |
+//! | `retries` | failures of which clients hear nothing |
 //! | `program` | the program's own end, by force or in good order |
 //! | `clients` | those who hang up, dribble or flood |
 //! | `matrix` | what is answered, and how soon, for each state of Postgres and Redis |
@@ -20,6 +21,7 @@ mod matrix;
 mod postgres;
 mod program;
 mod redis;
+mod retries;
 mod sabotage;
 mod schedule;
 mod service;

@@ -1,6 +1,7 @@
 //! What a test runs on: each has a database, a clock and, where it breaks things, a Redis of its own.
 
 pub mod clock;
+pub mod collector;
 pub mod dice;
 pub mod disk;
 pub mod front;

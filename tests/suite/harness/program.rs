@@ -30,7 +30,7 @@ impl Program {
     /// A process with these settings that accepts connections already.
     pub async fn start(settings: &BTreeMap<String, String>, directory: &Path) -> Self {
         let mut settings = settings.clone();
-        settings.insert("RUST_LOG".to_owned(), "info,access=off".to_owned());
+        settings.entry("RUST_LOG".to_owned()).or_insert_with(|| "info,access=off".to_owned());
         for _ in 0..10 {
             settings.insert("PORT".to_owned(), free_port().to_string());
             let (process, log) = launch(&settings, directory).await;

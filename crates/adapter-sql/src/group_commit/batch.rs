@@ -6,7 +6,7 @@
 //! events and keys wait for each other and never in a circle.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::ports::StoreError;
 use domain::{Committed, Event, EventId, KeyConflict, Once, SeatChange, Timestamp, UserId};
@@ -44,16 +44,40 @@ pub(super) enum Part {
 }
 
 /// What is known of a transaction before it is committed, in case the answer is lost.
+/// It is of the last attempt, if there were several.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
+pub(super) struct Progress(Mutex<Known>);
+
+#[derive(Debug, Default)]
+pub(super) struct Known {
     /// Postgres's number of the transaction.
-    pub(super) transaction: OnceLock<String>,
+    pub(super) transaction: Option<String>,
     /// What will be true if it was committed.
-    pub(super) parts: OnceLock<Vec<Part>>,
+    pub(super) parts: Option<Vec<Part>>,
     /// Which of the locked events have seats left.
-    pub(super) seats: OnceLock<Vec<(EventId, bool)>>,
+    pub(super) seats: Vec<(EventId, bool)>,
     /// What those who watch the events are to be told if it was committed.
-    pub(super) changes: OnceLock<Vec<SeatChange>>,
+    pub(super) changes: Vec<SeatChange>,
+}
+
+impl Progress {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All that is known, which nobody else needs any more.
+    pub(super) fn take(&self) -> Known {
+        std::mem::take(&mut *self.known())
+    }
+
+    /// Which of the locked events have seats left.
+    pub(super) fn take_seats(&self) -> Vec<(EventId, bool)> {
+        std::mem::take(&mut self.known().seats)
+    }
+
+    fn take_changes(&self) -> Vec<SeatChange> {
+        std::mem::take(&mut self.known().changes)
+    }
 }
 
 /// Decides all the orders and commits what was decided.
@@ -63,6 +87,8 @@ pub(super) async fn transact(
     locking: Locking,
     progress: Arc<Progress>,
 ) -> Result<Vec<Part>, StoreError> {
+    // Whatever an earlier attempt came to was not committed.
+    progress.take();
     let tx = writing.begin().await?;
     let decided = Batch { tx: &tx, engine: writing.engine, asks: &asks, locking }.decide(&progress).await;
     match decided {
@@ -74,7 +100,7 @@ pub(super) async fn transact(
         Ok(Decided { parts, changed: true }) => {
             let committed = tx.finish(Ok(parts)).await;
             if committed.is_ok() {
-                writing.sql.announce(progress.changes.get().into_iter().flatten().copied());
+                writing.sql.announce(progress.take_changes());
             }
             committed
         }
@@ -136,9 +162,11 @@ impl Batch<'_> {
         }
         self.keep_outcomes(&claimed, &rows).await?;
         let changed = ledger.is_changed() || claimed.taken_over;
-        let _ = progress.parts.set(parts.clone());
-        let _ = progress.seats.set(ledger.seats_left().collect());
-        let _ = progress.changes.set(ledger.changed_events().map(SeatChange::from).collect());
+        let mut known = progress.known();
+        known.parts = Some(parts.clone());
+        known.seats = ledger.seats_left().collect();
+        known.changes = ledger.changed_events().map(SeatChange::from).collect();
+        drop(known);
         Ok(Decided { parts, changed })
     }
 
@@ -159,7 +187,7 @@ impl Batch<'_> {
         let mut found = HashSet::new();
         for row in self.query(&sql, vec![numbers()]).await? {
             if self.engine == Engine::Postgres {
-                let _ = progress.transaction.set(column(&row, "transaction")?);
+                progress.known().transaction = Some(column(&row, "transaction")?);
             }
             let row = event::Model::from_query_result(&row, "").map_err(failed)?;
             let id = Row { table: "events", id: row.id }.event_id("id", row.id)?;
@@ -515,7 +543,7 @@ mod tests {
     async fn orders_with_keys_and_without_go_together() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/boxoffice.db", folder.path().display());
-        let sql = Sql::connect(&SqlOptions { url, pool_size: 2 }, Arc::new(Noon)).await.unwrap();
+        let sql = Sql::connect(&SqlOptions::new(url, 2), Arc::new(Noon)).await.unwrap();
         sql.migrate_up().await.unwrap();
         let mut users = Vec::new();
         for number in 0..3 {

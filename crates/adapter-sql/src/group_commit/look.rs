@@ -48,6 +48,7 @@ pub(super) async fn refusals(sql: &Sql, asks: &[Ask]) -> Result<Vec<Option<Verdi
 }
 
 /// Somebody who wants a seat, by their place among those who ask.
+#[derive(Clone, Copy)]
 struct Candidate {
     place: i64,
     user: i64,

@@ -21,6 +21,7 @@
 //! | `ledger` | what the rule makes of the orders, on rows that are locked |
 //! | `batch` | the transaction: a few statements, however many orders |
 //! | `look` | refusals that need no lock |
+//! | `pace` | how fast orders are decided |
 //! | `bound` | many rows bound as one value |
 //! | `settle` | whether a transaction was committed whose answer was lost |
 
@@ -28,6 +29,7 @@ mod batch;
 mod bound;
 mod ledger;
 mod look;
+mod pace;
 mod queue;
 mod settle;
 
@@ -41,10 +43,13 @@ use domain::ports::{BookError, CancelError, Cause, StoreError};
 use domain::{Committed, EventId, KeyConflict, Once, Registration, UserId};
 use metrics::{counter, gauge, histogram};
 use tokio::sync::{Semaphore, oneshot};
+use tracing::{Instrument, Span};
 
+use crate::lane::locked_by_somebody_else;
 use crate::tx::Engine;
 use crate::{Sql, bookings};
 use batch::{Locking, Part, Progress};
+use pace::Pace;
 use queue::Queue;
 
 /// Orders that go together at most: more would hold the rows longer than a flush takes.
@@ -52,12 +57,6 @@ const BATCH: usize = 512;
 
 /// Orders that may wait in all: a second of work or so. Whoever comes after is refused at once.
 const WAITING: usize = 20_000;
-
-/// How long an order waits to be taken.
-const PATIENCE: Duration = Duration::from_millis(4_500);
-
-/// How long an order that was taken waits for its answer, from its arrival.
-const DEADLINE: Duration = Duration::from_millis(9_500);
 
 /// Events that are remembered as sold out.
 const HINTS: usize = 100_000;
@@ -96,6 +95,8 @@ struct Order {
     arrived: Instant,
     place: Arc<Place>,
     answer: oneshot::Sender<Verdict>,
+    /// From its arrival to its answer.
+    span: Span,
 }
 
 impl Order {
@@ -144,11 +145,20 @@ pub(crate) struct Desk {
 struct State {
     queue: Queue<Order>,
     lanes: usize,
+    pace: Pace,
     /// Events that had no seat left when they were last served, as a hint where to look first.
     sold_out: HashSet<EventId>,
 }
 
 impl State {
+    /// Whether one more order for this event may wait: in all, and in its line if that is long and would
+    /// not be served within `patience`.
+    fn has_room(&self, event: EventId, patience: Duration) -> bool {
+        let line = self.queue.length(event);
+        let in_time = line < BATCH || self.pace.time_for(line).is_none_or(|wait| wait <= patience);
+        self.queue.waiting() < WAITING && in_time
+    }
+
     /// Whether one more lane has something to serve; if so, it is counted.
     fn opens_lane(&mut self, most: usize) -> bool {
         let opens = self.lanes < most && self.queue.has_ready();
@@ -190,30 +200,36 @@ impl Sql {
         let arrived = Instant::now();
         let (answer, mut answered) = oneshot::channel();
         let place = Arc::new(Place::default());
-        if !self.enqueue(Order { ask, arrived, place: Arc::clone(&place), answer }) {
-            return Verdict::Store(StoreError::unavailable("too many bookings are waiting"));
+        let span = tracing::info_span!(target: "otel", "booking order");
+        let order = Order { ask, arrived, place: Arc::clone(&place), answer, span };
+        if let Err(full) = self.enqueue(order) {
+            return Verdict::Store(full);
         }
-        if let Ok(verdict) = tokio::time::timeout_at((arrived + PATIENCE).into(), &mut answered).await {
+        if let Ok(verdict) = tokio::time::timeout_at((arrived + self.0.deadlines.queue).into(), &mut answered).await {
             return verdict.unwrap_or_else(|_| lost());
         }
         if place.leave() {
-            return not_reached();
+            return self.not_reached();
         }
-        match tokio::time::timeout_at((arrived + DEADLINE).into(), answered).await {
+        match tokio::time::timeout_at((arrived + self.0.deadlines.order).into(), answered).await {
             Ok(verdict) => verdict.unwrap_or_else(|_| lost()),
             Err(_) => lost(),
         }
     }
 
-    /// Answers whether there was room.
-    fn enqueue(&self, order: Order) -> bool {
+    /// Refuses what there is no room for, and what would not be reached in time at the present pace.
+    fn enqueue(&self, order: Order) -> Result<(), StoreError> {
         let starts = {
             let mut state = self.0.desk.state();
-            if state.queue.waiting() >= WAITING {
+            if !state.has_room(order.ask.event, self.0.deadlines.queue) {
                 state.queue.retain(|order| !order.answer.is_closed());
-                if state.queue.waiting() >= WAITING {
-                    return false;
+                if !state.has_room(order.ask.event, self.0.deadlines.queue) {
+                    let wait = state.pace.time_for(state.queue.waiting()).unwrap_or(self.0.deadlines.queue);
+                    return Err(StoreError::unavailable("too many bookings are waiting").expected_in(wait));
                 }
+            }
+            if state.lanes == 0 {
+                state.pace.resume(Instant::now());
             }
             state.queue.push(order.ask.event, order);
             state.opens_lane(self.lanes())
@@ -221,7 +237,14 @@ impl Sql {
         if starts {
             self.open_lane();
         }
-        true
+        Ok(())
+    }
+
+    /// They are expected to be reached once those who wait now have been.
+    fn not_reached(&self) -> Verdict {
+        let state = self.0.desk.state();
+        let wait = state.pace.time_for(state.queue.waiting()).unwrap_or(self.0.deadlines.queue);
+        Verdict::Store(StoreError::unavailable("the booking was not reached in time").expected_in(wait))
     }
 
     /// Serves lines on a lane that [`State::opens_lane`] counted.
@@ -236,10 +259,6 @@ impl Sql {
             Engine::Sqlite => 1,
         }
     }
-}
-
-fn not_reached() -> Verdict {
-    Verdict::Store(StoreError::unavailable("the booking was not reached in time"))
 }
 
 fn lost() -> Verdict {
@@ -311,10 +330,10 @@ impl Aside {
     async fn serve(self, mut orders: Vec<Order>) {
         loop {
             let aside = Arc::clone(&self.sql.0.desk.aside).acquire_owned();
-            if let Ok(Ok(_place)) = tokio::time::timeout(PATIENCE, aside).await {
+            if let Ok(Ok(_place)) = tokio::time::timeout(self.sql.0.deadlines.queue, aside).await {
                 self.sql.carry_out_orders(orders, Locking::Wait).await;
             } else {
-                let busy = StoreError::unavailable(format!("event {} is locked by somebody else", self.event));
+                let busy = locked_by_somebody_else(self.event).expected_in(self.sql.0.deadlines.lock);
                 for order in orders {
                     order.tell(Verdict::Store(busy.clone()));
                 }
@@ -342,17 +361,29 @@ impl Drop for Aside {
 }
 
 impl Sql {
-    /// Decides orders in one transaction and tells each what became of it. Answers those whose event
-    /// is held by somebody else, by event, undecided.
-    async fn carry_out_orders(&self, mut orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
+    /// Decides orders together and tells each what became of it. Answers those whose event is held by
+    /// somebody else, by event, undecided.
+    async fn carry_out_orders(&self, orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
+        // A trace of its own: it is a part of what each of them asked for.
+        let batch =
+            tracing::info_span!(target: "otel", parent: None, "booking batch", booking.batch.size = orders.len());
+        if !batch.is_disabled() {
+            for order in &orders {
+                batch.follows_from(&order.span);
+            }
+        }
+        self.decide_together(orders, locking).instrument(batch).await
+    }
+
+    async fn decide_together(&self, mut orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
         let mut held: Vec<(EventId, Vec<Order>)> = Vec::new();
         self.refuse_sold_out(&mut orders).await;
         loop {
             // A transaction may take as long as they have waited: who is late now would not be told in time.
             let (late, in_time): (Vec<_>, Vec<_>) =
-                orders.into_iter().partition(|order| order.arrived.elapsed() > PATIENCE);
+                orders.into_iter().partition(|order| order.arrived.elapsed() > self.0.deadlines.queue);
             for order in late {
-                order.tell(not_reached());
+                order.tell(self.not_reached());
             }
             orders = in_time;
             if orders.is_empty() {
@@ -375,6 +406,7 @@ impl Sql {
                     },
                 }
             }
+            self.0.desk.state().pace.count(decided.len(), Instant::now());
             // The next transaction need not wait until everybody has been woken.
             self.0.runtime.spawn(async move {
                 for (order, verdict) in decided {
@@ -415,9 +447,7 @@ impl Sql {
             let (asks, progress) = (Arc::clone(asks), Arc::clone(&progress));
             self.write("book_together", move |writing| batch::transact(writing, asks, locking, progress)).await
         };
-        if let Some(seats) = progress.seats.get() {
-            self.0.desk.note_seats(seats);
-        }
+        self.0.desk.note_seats(&progress.take_seats());
         let outcome = match &done {
             Ok(_) => "committed",
             Err(StoreError::Fault(_)) => "one_by_one",
@@ -510,6 +540,31 @@ impl From<Result<Committed<Registration>, CancelError>> for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_would_not_be_served_in_time_has_no_room_and_the_others_have() {
+        let (long, short) = (EventId::new(1).unwrap(), EventId::new(2).unwrap());
+        let (mut state, begun) = (State::default(), Instant::now());
+        let ask = |event| Ask { verb: Verb::Book, by: UserId::new(1).unwrap(), event, once: None };
+        let order = |event| Order {
+            ask: ask(event),
+            arrived: begun,
+            place: Arc::default(),
+            answer: oneshot::channel().0,
+            span: Span::none(),
+        };
+        for _ in 0..BATCH * 2 {
+            state.queue.push(long, order(long));
+        }
+        let patience = Duration::from_secs(4);
+        assert!(state.has_room(long, patience), "nobody knows the pace yet");
+        state.pace.resume(begun);
+        state.pace.count(BATCH, begun + Duration::from_secs(1));
+        assert!(state.has_room(long, patience), "it takes two seconds");
+        state.pace.count(10, begun + Duration::from_mins(1));
+        state.pace.count(10, begun + Duration::from_mins(2));
+        assert!(!state.has_room(long, patience) && state.has_room(short, patience));
+    }
 
     #[test]
     fn whoever_left_is_not_taken_and_whoever_was_taken_cannot_leave() {

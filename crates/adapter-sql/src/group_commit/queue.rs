@@ -32,6 +32,11 @@ impl<T> Queue<T> {
         self.waiting
     }
 
+    /// How many orders wait in the line of an event.
+    pub(super) fn length(&self, event: EventId) -> usize {
+        self.lines.get(&event).map_or(0, |line| line.orders.len())
+    }
+
     /// Whether there is a line that nobody serves.
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use domain::ports::StoreError;
 use sea_orm::{ConnectionTrait, Statement};
 
-use super::batch::{Part, Progress};
+use super::batch::{Known, Part, Progress};
 use super::{Verdict, all_parts};
 use crate::Sql;
 use crate::error::failed;
@@ -21,17 +21,18 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What the orders of a transaction came to, once that can be learnt: Postgres remembers how its
 /// transactions ended (`pg_xact_status`). `None` if it cannot be learnt in time.
 pub(super) async fn outcome(sql: &Sql, progress: &Progress) -> Option<Vec<Part>> {
-    let (transaction, parts) = (progress.transaction.get()?, progress.parts.get()?);
+    let Known { transaction, parts, changes, .. } = progress.take();
+    let (transaction, parts) = (transaction?, parts?);
     if sql.0.pools.engine() != Engine::Postgres {
         return None;
     }
     let asked = Instant::now();
     while asked.elapsed() < PATIENCE {
         let transaction = transaction.clone();
-        match sql.read("settle_transaction", move |reading| status(reading, transaction)).await {
+        match sql.read_once("settle_transaction", move |reading| status(reading, transaction)).await {
             Ok(Some(status)) if status == "committed" => {
-                sql.announce(progress.changes.get().into_iter().flatten().copied());
-                return Some(parts.clone());
+                sql.announce(changes);
+                return Some(parts);
             }
             Ok(Some(status)) if status == "aborted" => {
                 let undone = StoreError::unavailable("the connection was lost before the commit");

@@ -16,8 +16,8 @@ mod event_stream;
 mod frames;
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use actix_web::body::{BodyStream, BoxBody, MessageBody};
 use actix_web::web::Bytes;
@@ -48,14 +48,44 @@ pub(crate) enum Kind {
 /// The streams of an instance.
 pub(crate) struct Streams {
     places: Arc<Semaphore>,
+    departures: Arc<Departures>,
     draining: Draining,
+}
+
+/// How often somebody leaves.
+#[derive(Debug, Default)]
+struct Departures(Mutex<Option<Pace>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    last: Instant,
+    /// Between one and the next, the latest counting as much as all before it.
+    between: Option<Duration>,
+}
+
+impl Departures {
+    fn note(&self, now: Instant) {
+        let mut pace = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = pace.map(|pace| now.saturating_duration_since(pace.last));
+        let before = pace.and_then(|pace| pace.between);
+        let between = latest.map(|latest| before.map_or(latest, |before| (before + latest) / 2));
+        *pace = Some(Pace { last: now, between });
+    }
+
+    /// When somebody is expected to leave; if that never happens, when whoever is gone without a word has
+    /// been noticed.
+    fn next(&self, now: Instant) -> Duration {
+        let pace = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let between = pace.and_then(|pace| Some(pace.between?.max(now.saturating_duration_since(pace.last))));
+        between.unwrap_or(HEARTBEAT)
+    }
 }
 
 impl Streams {
     /// Room for so many, until the program stops.
     pub(crate) fn new(most: u32, draining: Draining) -> Self {
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(most)), draining }
+        Self { places: Arc::new(Semaphore::new(most)), departures: Arc::default(), draining }
     }
 
     /// A place for one more.
@@ -65,6 +95,7 @@ impl Streams {
                 Code::Unavailable,
                 "As many live streams are open as the server may have. Try again later.",
             )
+            .expected_in(self.departures.next(Instant::now()))
         })?;
         let kind = match kind {
             Kind::EventStream => "sse",
@@ -73,13 +104,20 @@ impl Streams {
         let open = gauge!("live_connections", "kind" => kind);
         open.increment(1);
         let sent = counter!("live_messages_sent_total", "kind" => kind);
-        Ok(Place { _taken: taken, open, sent, ending: self.draining.ending() })
+        Ok(Place {
+            _taken: taken,
+            departures: Arc::clone(&self.departures),
+            open,
+            sent,
+            ending: self.draining.ending(),
+        })
     }
 }
 
 /// The place of one stream, free again when it is dropped.
 pub(crate) struct Place {
     _taken: OwnedSemaphorePermit,
+    departures: Arc<Departures>,
     open: Gauge,
     sent: Counter,
     ending: Ending,
@@ -100,6 +138,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.open.decrement(1);
+        self.departures.note(Instant::now());
     }
 }
 
@@ -242,6 +281,20 @@ mod tests {
         let mut flooded = Conversation::new(seats(), place, says(flood));
         let said = said(&mut flooded, 200).await;
         assert_eq!((said[99].0, said[199].0), (0, 4), "a hundred at once, and then twenty a second");
+    }
+
+    #[test]
+    fn a_place_is_expected_when_the_next_one_leaves_at_the_present_pace() {
+        let (departures, begun) = (Departures::default(), std::time::Instant::now());
+        let at = |secs| begun + Duration::from_secs(secs);
+        assert_eq!(departures.next(begun), HEARTBEAT, "nobody ever left");
+        departures.note(begun);
+        assert_eq!(departures.next(at(1)), HEARTBEAT);
+        departures.note(at(2));
+        assert_eq!(departures.next(at(2)), Duration::from_secs(2));
+        departures.note(at(6));
+        assert_eq!(departures.next(at(6)), Duration::from_secs(3));
+        assert_eq!(departures.next(at(20)), Duration::from_secs(14), "it has become quiet");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use probe::Probe;
 pub use registrations::{RegistrationFilter, Registrations};
 pub use seat_changes::{Heard, SeatChanges, SeatListener};
 pub use sessions::{RotateError, Sessions};
-pub use store::{Cause, StoreError};
+pub use store::{Cause, StoreError, Unavailable};
 pub use tokens::{AccessToken, InvalidToken, Tokens};
 pub use users::{AddUserError, Credentials, NewUser, ProfilePatch, UpdateUserError, Users};
 pub use versions::{EventStamp, VersionAnswer, VersionQuestion, Versions};

@@ -1,5 +1,7 @@
 //! Hashing passwords.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use thiserror::Error;
 
@@ -22,9 +24,9 @@ pub trait Passwords: Send + Sync {
 /// Why nothing was hashed.
 #[derive(Debug, Clone, Error)]
 pub enum PasswordsError {
-    /// Too many are waiting for a core already.
+    /// Too many are waiting for a core already: those who do now will have had theirs after this time.
     #[error("too many passwords are being hashed")]
-    Busy,
+    Busy(Duration),
     /// The hasher failed: a defect.
     #[error("hashing failed: {0}")]
     Fault(Cause),

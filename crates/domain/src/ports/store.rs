@@ -1,6 +1,6 @@
 //! What can go wrong with any store.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use thiserror::Error as ThisError;
 
@@ -12,6 +12,11 @@ impl Cause {
     /// Wraps an adapter's own error, or a text.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(Arc::from(error.into()))
+    }
+
+    /// The adapter's own error, for itself to recognise.
+    pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
+        self.0.downcast_ref()
     }
 }
 
@@ -34,12 +39,37 @@ impl fmt::Debug for Cause {
     }
 }
 
+/// Why something cannot be had at present, and when it may be had again.
+#[derive(Debug, Clone)]
+pub struct Unavailable {
+    cause: Cause,
+    expected_in: Option<Duration>,
+}
+
+impl Unavailable {
+    /// The technical reason.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// After what time it is worth while to ask again, as far as anybody can tell.
+    pub fn expected_in(&self) -> Option<Duration> {
+        self.expected_in
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
 /// A store did not do what it was asked, for reasons that are not the asker's.
 #[derive(Debug, Clone, ThisError)]
 pub enum StoreError {
     /// It cannot be reached, or not in time. Nothing was done, nor will be.
     #[error("the store is unavailable: {0}")]
-    Unavailable(Cause),
+    Unavailable(Unavailable),
     /// A write was sent, and whether it was committed could not be learnt.
     #[error("the outcome of a write is unknown: {0}")]
     OutcomeUnknown(Cause),
@@ -51,7 +81,19 @@ pub enum StoreError {
 impl StoreError {
     /// The store cannot be reached.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unavailable(Cause::new(cause))
+        Self::Unavailable(Unavailable { cause: Cause::new(cause), expected_in: None })
+    }
+
+    /// The same; if the store is unavailable and nothing better is known, it is worth while to ask again
+    /// after this time.
+    #[must_use]
+    pub fn expected_in(self, time: Duration) -> Self {
+        match self {
+            Self::Unavailable(Unavailable { cause, expected_in }) => {
+                Self::Unavailable(Unavailable { cause, expected_in: expected_in.or(Some(time)) })
+            }
+            other => other,
+        }
     }
 
     /// The store failed.

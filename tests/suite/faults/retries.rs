@@ -1,0 +1,78 @@
+//! Failures of which clients hear nothing: what was asked for is done again.
+
+use std::time::{Duration, Instant};
+
+use sea_orm::ConnectionTrait;
+
+use super::postgres::END_ALL;
+use crate::harness::server::Site;
+use crate::harness::store::connect_past;
+use crate::harness::until;
+
+/// How long nobody waits for a lock that Postgres finds to be part of a circle, after a second.
+const UNTANGLED_WITHIN: Duration = Duration::from_millis(3_500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_booking_that_postgres_ends_to_break_a_deadlock_is_made_all_the_same() {
+    let site = Site::migrated().await;
+    let api = site.start().await;
+    let admin = api.admin().await;
+    let event = api.event(&admin, 5).await;
+    let person = api.somebody().await;
+    let operator = connect_past(&site.database_url()).await;
+    let watch = connect_past(&site.database_url()).await;
+
+    // The booking has the event's row and wants the user's; the operator the other way round. Whoever has
+    // waited for a second finds the circle, and gives up: that is the booking.
+    operator.execute_unprepared("SET lock_timeout = '30s'").await.unwrap();
+    operator.execute_unprepared("BEGIN").await.unwrap();
+    operator.execute_unprepared(&format!("SELECT id FROM users WHERE id = {} FOR UPDATE", person.id)).await.unwrap();
+    let booking = api.book(event, &person);
+    let circle = async {
+        let waits = "SELECT 1 / (SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND application_name = 'boxoffice' AND wait_event_type = 'Lock')";
+        until("the booking to wait for the user", async || watch.execute_unprepared(waits).await.is_ok()).await;
+        let asked = Instant::now();
+        operator.execute_unprepared(&format!("UPDATE events SET venue = 'Foyer' WHERE id = {event}")).await.unwrap();
+        let waited = asked.elapsed();
+        operator.execute_unprepared("COMMIT").await.unwrap();
+        waited
+    };
+    let (booked, waited) = tokio::join!(booking, circle);
+    assert!(waited < UNTANGLED_WITHIN, "no deadlock, but a lock that timed out after {waited:?}");
+    booked.expect(201);
+    let detail = api.detail(event).await;
+    assert_eq!((&detail["registration_count"], &detail["venue"]), (&1.into(), &"Foyer".into()));
+    let metrics = api.get("/metrics").send().await.text();
+    assert!(
+        metrics.contains(r#"database_retries_total{operation="book_together",reason="yielded"}"#),
+        "nothing was done again"
+    );
+    operator.close().await.unwrap();
+    watch.close().await.unwrap();
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_are_ended_between_two_requests_are_not_noticed() {
+    let site = Site::migrated().await;
+    let api = site.start().await;
+    let admin = api.admin().await;
+    let event = api.event(&admin, 50).await;
+    let detail = format!("/api/events/{event}");
+    let operator = connect_past(&site.database_url()).await;
+    for person in api.people(20).await {
+        // So all connections were in use a moment ago, and none is asked whether it lives.
+        let reads = (0..8).map(|page| format!("/api/events?page={}", page + 1));
+        for answer in futures_util::future::join_all(reads.map(|path| api.get(&path).send())).await {
+            answer.expect(200);
+        }
+        api.book(event, &person).await.expect(201);
+        operator.execute_unprepared(END_ALL).await.unwrap();
+        let (read, cancelled) = tokio::join!(api.get(&detail).send(), api.cancel(event, &person));
+        read.expect(200);
+        cancelled.expect(200);
+    }
+    operator.close().await.unwrap();
+    api.stop().await;
+}
