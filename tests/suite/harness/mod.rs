@@ -4,6 +4,7 @@ pub mod clock;
 pub mod collector;
 pub mod dice;
 pub mod disk;
+pub mod front;
 pub mod live;
 pub mod postgres;
 pub mod program;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use boxoffice::app::{Running, start};
 use boxoffice::settings::{Purpose, Settings};
+use futures_util::future::join_all;
 use reqwest::header::{HeaderMap, HeaderName};
 use reqwest::{Method, RequestBuilder, Response};
 use sea_orm::ConnectionTrait;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::clock::MovableClock;
+use super::front::{self, Front};
 use super::postgres::{PostgresDatabase, PostgresServer};
 use super::program::Program;
 use super::redis::RedisServer;
@@ -45,6 +47,8 @@ pub struct Site {
     pub clock: Arc<MovableClock>,
     settings: BTreeMap<String, String>,
     directory: TempDir,
+    /// Whether its instances stand behind nginx.
+    fronted: bool,
 }
 
 impl Site {
@@ -91,7 +95,8 @@ impl Site {
         if let Some(redis) = &redis {
             settings.insert("REDIS_URL".to_owned(), redis.url());
         }
-        Self { home, redis, clock: Arc::new(MovableClock::new()), settings, directory: TempDir::new().unwrap() }
+        let (clock, directory) = (Arc::new(MovableClock::new()), TempDir::new().unwrap());
+        Self { home, redis, clock, settings, directory, fronted: front::is_wanted() }
     }
 
     /// Sets a variable for the instances started from now on.
@@ -137,9 +142,17 @@ impl Site {
     pub async fn try_start(&self) -> anyhow::Result<Instance> {
         let variables = self.settings.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let settings = Settings::load(Purpose::Serve, variables, self.directory.path())?;
-        let running = start(settings, self.clock.clone()).await?;
-        let base = format!("http://{}", running.address());
-        Ok(Instance { running: Some(running), ..Instance::at(base) })
+        let mut running = vec![start(settings.clone(), self.clock.clone()).await?];
+        if !self.fronted {
+            let base = format!("http://{}", running[0].address());
+            return Ok(Instance { running, ..Instance::at(base) });
+        }
+        if self.redis.is_some() {
+            running.push(start(settings, self.clock.clone()).await?);
+        }
+        let front = Front::before(&running.iter().map(Running::address).collect::<Vec<_>>()).await;
+        let base = front.base().to_owned();
+        Ok(Instance { running, front: Some(front), ..Instance::at(base) })
     }
 
     /// Starts an instance as a process of its own, whose clock is the system's.
@@ -148,9 +161,11 @@ impl Site {
     }
 }
 
-/// A running instance, and a client of it.
+/// A running instance, or several behind a [`Front`], and a client of it.
 pub struct Instance {
-    running: Option<Running>,
+    /// One, unless there is a front.
+    running: Vec<Running>,
+    front: Option<Front>,
     base: String,
     client: reqwest::Client,
 }
@@ -168,7 +183,7 @@ impl Instance {
     /// A client of an instance that runs elsewhere.
     pub fn at(base: String) -> Self {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { running: None, base, client }
+        Self { running: Vec::new(), front: None, base, client }
     }
 
     /// Where it listens: `http://127.0.0.1:port`.
@@ -176,9 +191,11 @@ impl Instance {
         &self.base
     }
 
-    /// A request to a path.
+    /// A request to a path. What an instance counts it is asked for itself, as Prometheus does.
     pub fn request(&self, method: Method, path: &str) -> Request {
-        Request(self.client.request(method, format!("{}{path}", self.base)))
+        let itself = self.front.as_ref().filter(|_| path == "/metrics").and_then(|_| self.running.first());
+        let base = itself.map_or_else(|| self.base.clone(), |instance| format!("http://{}", instance.address()));
+        Request(self.client.request(method, base + path))
     }
 
     pub fn get(&self, path: &str) -> Request {
@@ -221,7 +238,7 @@ impl Instance {
         let mut people = Vec::with_capacity(number);
         while people.len() < number {
             let some = (number - people.len()).min(8);
-            people.extend(futures_util::future::join_all((0..some).map(|_| self.somebody())).await);
+            people.extend(join_all((0..some).map(|_| self.somebody())).await);
         }
         people
     }
@@ -288,10 +305,9 @@ impl Instance {
     }
 
     /// Stops it as SIGTERM does. One that runs elsewhere goes on.
-    pub async fn stop(mut self) {
-        if let Some(running) = self.running.take() {
-            running.stop().await;
-        }
+    pub async fn stop(self) {
+        join_all(self.running.into_iter().map(Running::stop)).await;
+        drop(self.front);
     }
 }
 
