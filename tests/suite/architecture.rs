@@ -190,6 +190,27 @@ fn every_crate_opens_with_what_it_is_for() {
     }
 }
 
+/// A statement that was prepared before a newer release added a column has more to answer then than it
+/// said: Postgres refuses it for ever, and the driver of `SQLite` panics.
+#[test]
+fn no_statement_asks_for_whatever_columns_a_table_has() {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/adapter-sql/src")];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let code = fs::read_to_string(&path).expect("a source file");
+            let asks = ["SELECT *", "RETURNING *", "events.*", "registrations.*", "users.*", "sessions.*", "tokens.*"];
+            found.extend(asks.iter().filter(|ask| code.contains(*ask)).map(|ask| format!("{}: {ask}", path.display())));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 struct Workspace {
     /// Our packages by name.
     members: BTreeMap<String, Value>,

@@ -11,6 +11,7 @@
 //! | `histories` | that nobody can tell a batch of bookings from one after the other |
 //! | `faults` | what clients are told while everything around the program fails, and that it is true |
 //! | `starting` | how instances start, what stops a start, and how they end |
+//! | `traces` | what a collector of traces is told, and what it costs |
 //! | `harness` | databases, servers and a clock, one of each for every test |
 
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is a failure with its place in the code")]
@@ -25,3 +26,4 @@ mod histories;
 mod races;
 mod starting;
 mod stories;
+mod traces;

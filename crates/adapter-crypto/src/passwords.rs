@@ -11,6 +11,7 @@ use domain::{Password, PasswordHash};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tracing::Instrument;
 
 /// How long a caller usually waits for a worker: so long that the answer still comes within ten seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -19,8 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 ///
 /// At most `workers` hashes are computed at once, on threads where nothing else waits, and at most
 /// `max_waiting` wait for one of these; more are refused with [`PasswordsError::Busy`] at once. A
-/// caller whom a busy machine does not get to in time, four seconds unless said otherwise, is refused as well. A caller who stops
-/// waiting gives their place up; a hash that has begun is finished.
+/// caller whom a busy machine does not get to in time, four seconds unless said otherwise, is refused as
+/// well, and at once if that can be foreseen. A caller who stops waiting gives their place up; a hash that
+/// has begun is finished.
 #[derive(Debug)]
 pub struct Bcrypt {
     cost: u32,
@@ -75,6 +77,13 @@ impl Bcrypt {
     /// Runs `work` on a blocking thread when a worker is free. The places are given back by the
     /// work, not by its caller: whoever hangs up does not make room for a further thread.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordsError> {
+        self.run_in_turn(work).instrument(tracing::info_span!(target: "otel", "bcrypt")).await
+    }
+
+    async fn run_in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordsError> {
         let busy = || PasswordsError::Busy(self.expected_wait());
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy())?;
         if self.expected_wait() > self.patience {

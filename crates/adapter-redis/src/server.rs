@@ -9,10 +9,12 @@ use async_trait::async_trait;
 use bb8::{Pool, RunError};
 use bb8_redis::RedisConnectionManager;
 use domain::ports::{Probe, StoreError};
-use redis::{Client, Cmd, IntoConnectionInfo, RedisError, Value, cmd};
+use redis::{Arg, Client, Cmd, IntoConnectionInfo, RedisError, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::breaker::{Admission, Breaker, Turn};
 use crate::connections::{Connections, Health};
@@ -103,6 +105,24 @@ impl Redis {
     /// budget; an error is its own. While the server is known to fail, or busy with more calls than
     /// it could answer in time, it is not asked at all.
     pub(crate) async fn ask(&self, command: &Cmd) -> Option<Result<Value, RedisError>> {
+        let name = name(command);
+        let span = tracing::info_span!(
+            target: "otel",
+            "redis",
+            otel.name = name,
+            otel.kind = "client",
+            otel.status_code = Empty,
+            db.system.name = "redis",
+            db.operation.name = name,
+        );
+        let answer = self.ask_at_all(command).instrument(span.clone()).await;
+        if !matches!(answer, Some(Ok(_))) {
+            span.record("otel.status_code", "ERROR");
+        }
+        answer
+    }
+
+    async fn ask_at_all(&self, command: &Cmd) -> Option<Result<Value, RedisError>> {
         let _place = self.server.calls.try_acquire().ok()?;
         match self.server.breaker.admit(Instant::now()) {
             Admission::Pass => {}
@@ -121,6 +141,14 @@ impl Redis {
         let turn = self.server.breaker.called(answer.is_ok(), Instant::now());
         self.server.tell(turn, answer.as_ref().err());
         answer.ok()
+    }
+}
+
+/// The name of a command, in capitals as we write it.
+fn name(command: &Cmd) -> &str {
+    match command.args_iter().next() {
+        Some(Arg::Simple(name)) => std::str::from_utf8(name).unwrap_or_default(),
+        _ => "",
     }
 }
 

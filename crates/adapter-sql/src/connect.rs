@@ -310,6 +310,17 @@ async fn open_sqlite(
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
+            // `SQLite` has undone by itself a transaction that it could not write, for want of room; the driver then
+            // takes the connection for one inside a transaction, which nobody can begin another one in.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    if connection.is_in_transaction() {
+                        // What was dropped has been rolled back when the answer comes.
+                        connection.ping().await?;
+                    }
+                    Ok(!connection.is_in_transaction())
+                })
+            })
     };
     let writing = options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
     let begun = Instant::now();

@@ -11,6 +11,7 @@
 //! | `deadlines` | how long anything may take |
 //! | `connect` | pools, and what every connection is told |
 //! | `work` | tasks, their deadlines, and what becomes of a write that misses one |
+//! | `statement` | statements, with spans for whoever collects traces |
 //! | `retry` | what failed and is done again |
 //! | `tx` | transactions, and where the two engines differ in them |
 //! | `group_commit` | bookings and cancellations of many people, committed together |
@@ -42,6 +43,7 @@ mod programme;
 mod registrations;
 mod retry;
 mod sessions;
+mod statement;
 mod tx;
 mod users;
 mod versions;

@@ -23,6 +23,7 @@ use sea_orm::{
 
 use crate::entity::event;
 use crate::error::failed;
+use crate::statement::{span as span_of, traced};
 use crate::tx::Engine;
 use crate::work::Reading;
 
@@ -177,6 +178,7 @@ impl Text {
     /// a search is best carried out depends on how many titles it finds.
     async fn all(self, reading: &Reading, afresh: bool) -> Result<Vec<QueryResult>, StoreError> {
         if afresh && reading.engine == Engine::Postgres {
+            let span = span_of(reading.engine.backend(), &self.sql);
             let mut query = sqlx::query(sqlx::AssertSqlSafe(self.sql)).persistent(false);
             for value in self.values {
                 query = match value {
@@ -185,7 +187,8 @@ impl Text {
                     Bound::Instant(instant) => query.bind(instant),
                 };
             }
-            let rows = query.fetch_all(reading.db.get_postgres_connection_pool()).await;
+            let pool = reading.db.untraced().get_postgres_connection_pool();
+            let rows = traced(span, query.fetch_all(pool)).await;
             let rows = rows.map_err(|error| failed(DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))))?;
             return Ok(rows.into_iter().map(QueryResult::from).collect());
         }

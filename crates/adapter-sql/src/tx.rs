@@ -9,11 +9,12 @@ use domain::{Event, SeatChange, Timestamp};
 use sea_orm::sea_query::ArrayType;
 use sea_orm::{
     ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QuerySelect, Select, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait, Value, sea_query::LockType,
+    TransactionOptions, Value, sea_query::LockType,
 };
 
 use crate::Sql;
 use crate::error::{commit_failed, failed};
+use crate::statement::Statements;
 use crate::work::{Fate, Writing};
 
 /// A write that has waited this long already is given less time at the lock.
@@ -67,7 +68,7 @@ impl Engine {
 
 /// A transaction that writes.
 pub(crate) struct Tx {
-    inner: DatabaseTransaction,
+    inner: Statements<DatabaseTransaction>,
     clock: Arc<dyn Clock>,
     fate: Arc<Fate>,
     sql: Sql,
@@ -86,7 +87,7 @@ impl Writing {
             },
             ..TransactionOptions::default()
         };
-        let inner = self.db.begin_with_options(options).await.map_err(failed)?;
+        let inner = self.db.begin(options).await.map_err(failed)?;
         let tx = Tx {
             inner,
             clock: Arc::clone(&self.sql.0.clock),
@@ -157,9 +158,9 @@ impl Tx {
 }
 
 impl Deref for Tx {
-    type Target = DatabaseTransaction;
+    type Target = Statements<DatabaseTransaction>;
 
-    fn deref(&self) -> &DatabaseTransaction {
+    fn deref(&self) -> &Self::Target {
         &self.inner
     }
 }

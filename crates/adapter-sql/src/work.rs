@@ -13,7 +13,6 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::ports::{Cause, StoreError};
-use sea_orm::DatabaseConnection;
 use tokio::task::{JoinError, JoinHandle};
 use tracing::Instrument;
 
@@ -21,12 +20,13 @@ use crate::Sql;
 use crate::connect::Pool;
 use crate::error::{Failure, took_too_long};
 use crate::retry::Retry;
+use crate::statement::Statements;
 use crate::tx::Engine;
 
 /// What a reading operation works with.
 #[derive(Clone)]
 pub(crate) struct Reading {
-    pub(crate) db: DatabaseConnection,
+    pub(crate) db: Statements,
     pub(crate) engine: Engine,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Reading {
 #[derive(Clone)]
 pub(crate) struct Writing {
     pub(crate) sql: Sql,
-    pub(crate) db: DatabaseConnection,
+    pub(crate) db: Statements,
     pub(crate) engine: Engine,
     pub(crate) fate: Arc<Fate>,
     pub(crate) begun: Instant,
@@ -70,7 +70,7 @@ impl Sql {
     }
 
     fn reading(&self, pool: &Pool) -> Reading {
-        Reading { db: pool.reader.clone(), engine: self.0.pools.engine() }
+        Reading { db: Statements::of(pool.reader.clone()), engine: self.0.pools.engine() }
     }
 
     fn retry(&self, operation: &'static str, pool: &Arc<Pool>, fate: &Arc<Fate>) -> Retry {
@@ -92,7 +92,7 @@ impl Sql {
         let fate = Arc::new(Fate::default());
         let writing = Writing {
             sql: self.clone(),
-            db: pool.writer.clone(),
+            db: Statements::of(pool.writer.clone()),
             engine: self.0.pools.engine(),
             fate: Arc::clone(&fate),
             begun: Instant::now(),
@@ -117,7 +117,8 @@ impl Sql {
         E: Failure,
     {
         let begun = Instant::now();
-        let mut task = self.0.runtime.spawn(work.in_current_span());
+        let span = tracing::info_span!(target: "otel", "database", otel.name = name);
+        let mut task = self.0.runtime.spawn(work.instrument(span).in_current_span());
         let answer = match tokio::time::timeout(self.0.deadlines.answer(), &mut task).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(ended)) => Err(ended_early(ended, fate).into()),

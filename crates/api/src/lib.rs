@@ -10,15 +10,20 @@
 //! | `wire` | the shapes clients see, with their conversions from the domain's |
 //! | `caller`, `body`, `query`, `field`, `conditional` | parsing: who asks, and for what |
 //! | `reply`, `problem` | answering: the shapes of success, the one table of errors |
+//! | `attempts` | how often somebody may try to log in |
 //! | `rendered` | bodies kept with the values they were rendered from |
 //! | `live` | streams that stay open: Server-Sent Events and WebSockets |
 //! | `middleware` | what happens around every request |
+//! | `trace` | the span of a request, for whoever collects traces |
 //! | `openapi` | the document, collected from the routes and completed from the problem table |
 
+mod attempts;
 mod body;
 mod caller;
 mod conditional;
 mod field;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod live;
 mod metrics;
 mod middleware;
@@ -29,7 +34,9 @@ mod rendered;
 mod reply;
 mod routes;
 pub mod server;
+mod trace;
 mod wire;
 
 pub use openapi::openapi_json;
 pub use server::{Draining, HttpDeadlines, HttpOptions, Services, serve};
+pub use trace::Traces;

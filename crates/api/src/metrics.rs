@@ -9,13 +9,14 @@ use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::problem::Problem;
 
+/// The method, if HTTP has it. A client can invent methods; a label cannot have as many values as it likes.
+pub(crate) fn known(method: &str) -> Option<&'static str> {
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"].into_iter().find(|known| *known == method)
+}
+
 /// One answered request.
 pub(crate) fn request(method: &Method, route: &str, status: u16, elapsed: Duration) {
-    // A client can invent methods; a metric's label cannot have as many values as it likes.
-    let method = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"]
-        .into_iter()
-        .find(|known| *known == method.as_str())
-        .unwrap_or("other");
+    let method = known(method.as_str()).unwrap_or("other");
     HANDLES.with_borrow_mut(|handles| {
         let of_route = match handles.get_mut(route) {
             Some(of_route) => of_route,
@@ -48,6 +49,11 @@ impl Handles {
             duration: histogram!("http_request_duration_seconds", "method" => method, "route" => route),
         }
     }
+}
+
+/// One attempt to log in.
+pub(crate) fn log_in(outcome: &'static str) {
+    counter!("log_in_attempts_total", "outcome" => outcome).increment(1);
 }
 
 /// One booking or cancellation that was tried.

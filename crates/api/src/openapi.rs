@@ -101,9 +101,13 @@ fn complete(document: &OpenApi) -> Value {
     components["headers"] = headers();
     components["schemas"]["Problem"] = problem_schema(false);
     components["schemas"]["ValidationProblem"] = problem_schema(true);
-    // What streams carry is not a body, so nothing refers to it.
     components["schemas"]["SeatState"] = json!(wire::SeatState::schema());
     components["schemas"]["DeletedSeats"] = json!(wire::DeletedSeats::schema());
+    // The data of each event within the text: OpenAPI 3.1 has no word of its own for that.
+    let stream = &mut document["paths"]["/api/events/{id}/seats/stream"]["get"]["responses"]["200"];
+    let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    stream["content"]["text/event-stream"]["schema"]["contentSchema"] =
+        json!({ "anyOf": [reference("SeatState"), reference("DeletedSeats")] });
     if let Some(paths) = document["paths"].as_object_mut() {
         for (path, item) in paths {
             for method in METHODS {
@@ -184,6 +188,7 @@ fn problem_schema(validation: bool) -> Value {
             "detail": text("No seat is free at present."),
             "code": { "type": "string", "enum": Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>() },
             "request_id": { "type": "string", "maxLength": 128 },
+            "trace_id": { "type": "string", "pattern": "^[0-9a-f]{32}$", "description": "The trace, while requests are traced." },
             "dependencies": {
                 "type": "object",
                 "description": "With a failed readiness check: the state of each dependency.",
@@ -321,7 +326,7 @@ fn problem_response(codes: &[Code]) -> Value {
                 code => Problem::new(*code),
             };
             let body: Value =
-                serde_json::from_slice(&problem.body("018f6b0a-5c1e-7a44-9a55-0f3e5a1b2c3d")).unwrap_or_default();
+                serde_json::from_slice(&problem.body("018f6b0a-5c1e-7a44-9a55-0f3e5a1b2c3d", None)).unwrap_or_default();
             (code.as_str().to_owned(), json!({ "value": body }))
         })
         .collect();

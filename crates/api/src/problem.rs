@@ -105,6 +105,8 @@ codes! {
         "This address speaks WebSocket only. Open it as one: `ws://` or `wss://`, version 13.";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests",
         "Too many requests came from this address. Wait for the time in `Retry-After`.";
+    TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, "Too many log-in attempts",
+        "Too many attempts to log in failed, from this address or for this account. Wait for the time in `Retry-After`. Who is logged in already stays so.";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "Internal error",
         "The server failed. It is not the request's fault; the request id helps to find out why.";
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Unavailable",
@@ -187,9 +189,9 @@ impl Problem {
         Self { retry_after_secs: Some(retry_after_secs(time, random)), ..self }
     }
 
-    /// Too many requests; the next one is admitted after this many seconds.
-    pub(crate) fn rate_limited(retry_after_secs: u64) -> Self {
-        Self { retry_after_secs: Some(retry_after_secs), ..Self::new(Code::RateLimited) }
+    /// The problem of this code; the next try is admitted after this many seconds.
+    pub(crate) fn later(code: Code, retry_after_secs: u64) -> Self {
+        Self { retry_after_secs: Some(retry_after_secs), ..Self::new(code) }
     }
 
     /// Not ready, because of these dependencies.
@@ -197,8 +199,8 @@ impl Problem {
         Self { dependencies: Some(dependencies), ..Self::new(Code::Unavailable) }
     }
 
-    /// The body (RFC 9457).
-    pub(crate) fn body(&self, request_id: &str) -> Vec<u8> {
+    /// The body (RFC 9457). It names the request, and its trace if it has one.
+    pub(crate) fn body(&self, request_id: &str, trace_id: Option<&str>) -> Vec<u8> {
         #[derive(Serialize)]
         struct Body<'a> {
             r#type: String,
@@ -207,6 +209,8 @@ impl Problem {
             detail: &'a str,
             code: &'a str,
             request_id: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            trace_id: Option<&'a str>,
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
             errors: &'a [FieldError],
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,6 +223,7 @@ impl Problem {
             detail: self.detail.as_deref().unwrap_or(self.code.about()),
             code: self.code.as_str(),
             request_id,
+            trace_id,
             errors: &self.errors,
             dependencies: &self.dependencies,
         };
@@ -299,7 +304,10 @@ impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::Unauthenticated => Code::Unauthenticated.into(),
-            AccessError::Forbidden => Code::Forbidden.into(),
+            AccessError::Forbidden => {
+                tracing::warn!(target: "security", "what takes an admin was refused");
+                Code::Forbidden.into()
+            }
             AccessError::Store(error) => error.into(),
         }
     }
@@ -465,7 +473,7 @@ mod tests {
     #[test]
     fn a_5xx_says_nothing_of_the_inside() {
         let problem = Problem::from(StoreError::fault("password=hunter2"));
-        let body = String::from_utf8(problem.body("r-1")).unwrap();
+        let body = String::from_utf8(problem.body("r-1", None)).unwrap();
         assert!(!body.contains("hunter2"));
         assert!(body.contains(r#""code":"internal_error""#) && body.contains(r#""request_id":"r-1""#));
     }

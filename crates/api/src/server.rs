@@ -16,7 +16,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
+use crate::attempts::LogInAttempts;
 use crate::live::Streams;
+use crate::middleware::client_address::TrustedProxies;
 use crate::middleware::cors::{Origins, cors};
 use crate::middleware::due::{Room, due};
 use crate::middleware::envelope::envelope;
@@ -26,6 +28,7 @@ use crate::openapi::Operations;
 use crate::problem::{Code, Problem};
 use crate::rendered::Renderings;
 use crate::routes;
+use crate::trace::Traces;
 
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -60,6 +63,8 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// What has been counted.
     pub metrics: PrometheusHandle,
+    /// Traces that requests belong to, if somebody collects them.
+    pub traces: Option<Arc<dyn Traces>>,
 }
 
 /// How the server treats its clients.
@@ -67,6 +72,9 @@ pub struct Services {
 pub struct HttpOptions {
     /// Requests a client may make to `/api` a minute, and at once; 0 for no limit.
     pub rate_limit_per_minute: u32,
+    /// Log-ins that may fail, a minute and at once, from one client and for one account; 0 for no limit.
+    /// Without a limit of requests there is none of attempts either.
+    pub login_attempts_per_minute: u32,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Origins whose pages may call the API.
@@ -154,6 +162,7 @@ pub fn serve(
     let renderings = Data::new(Renderings::new());
     let HttpOptions {
         rate_limit_per_minute,
+        login_attempts_per_minute,
         trusted_proxies,
         allowed_origins,
         allow_localhost_origins,
@@ -165,8 +174,11 @@ pub fn serve(
     let draining = Data::new(draining);
     let kept = Data::new(deadlines);
     let room = Data::new(Room::new());
-    let rate_limit = RateLimit::new(rate_limit_per_minute, trusted_proxies);
+    let trusted_proxies = TrustedProxies::new(trusted_proxies);
+    let rate_limit = RateLimit::new(rate_limit_per_minute, trusted_proxies.clone());
     tokio::spawn(rate_limit.forget_idle_clients());
+    let attempts = LogInAttempts::new(if rate_limit.is_on() { login_attempts_per_minute } else { 0 });
+    let (trusted_proxies, attempts) = (Data::new(trusted_proxies), Data::new(attempts));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(services.clone())
@@ -175,6 +187,8 @@ pub fn serve(
             .app_data(renderings.clone())
             .app_data(origins.clone())
             .app_data(streams.clone())
+            .app_data(trusted_proxies.clone())
+            .app_data(attempts.clone())
             .app_data(kept.clone())
             .app_data(room.clone())
             // The governor wants a service whose future can be moved: only the router's is.

@@ -27,7 +27,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::secret_file::random_secret;
 use crate::settings::{Environment, Settings};
-use crate::telemetry;
+use crate::telemetry::{self, TraceContext};
 
 /// What an admin is called who was not given a name.
 pub(crate) const ADMIN_NAME: &str = "Administrator";
@@ -143,9 +143,11 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
         redis: redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>),
         clock: Arc::clone(&clock),
         metrics: metrics.clone(),
+        traces: settings.otlp_endpoint.is_some().then(|| Arc::new(TraceContext) as Arc<dyn api::Traces>),
     };
     let options = HttpOptions {
         rate_limit_per_minute: settings.rate_limit_per_minute,
+        login_attempts_per_minute: settings.login_attempts_per_minute,
         trusted_proxies: settings.trusted_proxies.clone(),
         allowed_origins: settings.cors_allowed_origins.clone(),
         allow_localhost_origins: settings.environment == Environment::Development,

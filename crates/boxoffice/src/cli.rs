@@ -95,24 +95,29 @@ pub async fn run() -> ExitCode {
 async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     match command {
-        Command::Serve => serve(load(Purpose::Serve)?, clock).await,
-        Command::Migrate { direction } => {
-            migrate(&load(Purpose::Operate)?, direction.unwrap_or(Direction::Up), clock).await
+        Command::Serve => {
+            let settings = Settings::load(Purpose::Serve, env::vars_os(), Path::new(""))?;
+            let traces = telemetry::log_and_trace(&settings)?;
+            let served = serve(settings, clock).await;
+            if let Some(traces) = traces {
+                traces.flush().await;
+            }
+            served
         }
-        Command::Seed { password } => fill(&load(Purpose::Operate)?, password, clock).await,
-        Command::CreateAdmin { email, name, password } => {
-            create_admin(&load(Purpose::Operate)?, email, &name, password, clock).await
-        }
+        Command::Migrate { direction } => migrate(&load()?, direction.unwrap_or(Direction::Up), clock).await,
+        Command::Seed { password } => fill(&load()?, password, clock).await,
+        Command::CreateAdmin { email, name, password } => create_admin(&load()?, email, &name, password, clock).await,
         Command::Openapi => {
             say(&api::openapi_json())?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check => check(&load(Purpose::Operate)?, clock).await,
+        Command::Check => check(&load()?, clock).await,
     }
 }
 
-fn load(purpose: Purpose) -> Result<Settings, WrongSettings> {
-    let settings = Settings::load(purpose, env::vars_os(), Path::new(""))?;
+/// The settings of a command that looks after the database, with a log and without traces.
+fn load() -> Result<Settings, WrongSettings> {
+    let settings = Settings::load(Purpose::Operate, env::vars_os(), Path::new(""))?;
     telemetry::log_to_stderr(&settings);
     Ok(settings)
 }

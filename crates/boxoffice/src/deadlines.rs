@@ -1,9 +1,8 @@
 //! How long each hop of a request may take, from the client to the disk.
 //!
 //! `config/default.toml` tells what happens when a deadline passes. An inner one has to be shorter than
-//! the one around it, or it would never be the one that passes; [`Deadlines::contradictions`] finds
-//! those that are not. What follows from several deadlines is derived here and by
-//! [`SqlDeadlines`](adapter_sql::SqlDeadlines), and nowhere else.
+//! the one around it, or it would never be the one that passes: settings in which it is not are refused.
+//! What follows from several deadlines is derived here and by [`SqlDeadlines`], and nowhere else.
 
 use std::fmt;
 use std::time::Duration;

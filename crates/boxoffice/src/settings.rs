@@ -22,7 +22,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::deadlines::{Contradiction, Deadlines};
 use crate::secret_file;
-use crate::url::{DatabaseUrl, RedisUrl};
+use crate::url::{DatabaseUrl, OtlpUrl, RedisUrl};
 
 const DEFAULT: &str = include_str!("../../../config/default.toml");
 
@@ -30,7 +30,7 @@ const DEFAULT: &str = include_str!("../../../config/default.toml");
 const ENVIRONMENT: &str = "BOXOFFICE_ENV";
 
 /// The names of all other settings. In files they are written in lower case.
-const NAMES: [&str; 33] = [
+const NAMES: [&str; 38] = [
     "DATABASE_URL",
     "DATABASE_POOL_SIZE",
     "DATABASE_MIGRATE",
@@ -45,6 +45,7 @@ const NAMES: [&str; 33] = [
     "HOST",
     "PORT",
     "RATE_LIMIT_PER_MINUTE",
+    "LOGIN_ATTEMPTS_PER_MINUTE",
     "TRUSTED_PROXIES",
     "CORS_ALLOWED_ORIGINS",
     "LIVE_MAX_CONNECTIONS",
@@ -63,6 +64,10 @@ const NAMES: [&str; 33] = [
     "CACHE_MAX_STALENESS",
     "LOG_FORMAT",
     "RUST_LOG",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
     ENVIRONMENT,
 ];
 
@@ -129,6 +134,15 @@ pub enum LogFormat {
     Pretty,
 }
 
+/// Which requests are traced that nobody else has decided about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// Whether a caller's own decision (W3C Trace Context) holds.
+    pub by_parent: bool,
+    /// The share of the others: 0.0–1.0.
+    pub ratio: f64,
+}
+
 /// The settings. Printing them shows no secret.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -162,6 +176,8 @@ pub struct Settings {
     pub port: u16,
     /// `RATE_LIMIT_PER_MINUTE`: 0 for no limit.
     pub rate_limit_per_minute: u32,
+    /// `LOGIN_ATTEMPTS_PER_MINUTE`: 0 for no limit.
+    pub login_attempts_per_minute: u32,
     /// `TRUSTED_PROXIES`
     pub trusted_proxies: Vec<IpNet>,
     /// `CORS_ALLOWED_ORIGINS`: as browsers write them.
@@ -176,6 +192,12 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// `RUST_LOG`: directives that can be parsed.
     pub log_filter: String,
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`: `None` if nothing is traced.
+    pub otlp_endpoint: Option<OtlpUrl>,
+    /// `OTEL_SERVICE_NAME`
+    pub service_name: String,
+    /// `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`
+    pub sampling: Sampling,
 }
 
 impl Settings {
@@ -322,6 +344,7 @@ impl Layers {
         let host = self.required("HOST", host);
         let port = self.required("PORT", |raw| whole(raw, 0, u16::MAX));
         let rate_limit_per_minute = self.required("RATE_LIMIT_PER_MINUTE", |raw| whole(raw, 0, u32::MAX));
+        let login_attempts_per_minute = self.required("LOGIN_ATTEMPTS_PER_MINUTE", |raw| whole(raw, 0, u32::MAX));
         let trusted_proxies = self.optional("TRUSTED_PROXIES", |raw| list(raw, network));
         let cors_allowed_origins = self.optional("CORS_ALLOWED_ORIGINS", |raw| list(raw, origin));
         let live_max_connections = self.required("LIVE_MAX_CONNECTIONS", |raw| whole(raw, 1, u32::MAX));
@@ -329,6 +352,11 @@ impl Layers {
         let cache_max_staleness = self.required("CACHE_MAX_STALENESS", duration);
         let log_format = self.optional("LOG_FORMAT", log_format);
         let log_filter = self.optional("RUST_LOG", log_filter);
+        let otlp_endpoint =
+            self.optional("OTEL_EXPORTER_OTLP_ENDPOINT", |raw| OtlpUrl::parse(raw).map_err(str::to_owned));
+        let service_name = self.required("OTEL_SERVICE_NAME", |raw| Ok(raw.trim().to_owned()));
+        let ratio = self.optional("OTEL_TRACES_SAMPLER_ARG", ratio).unwrap_or(1.0);
+        let sampling = self.required("OTEL_TRACES_SAMPLER", |raw| sampling(raw, ratio));
         Some(Settings {
             environment: self.environment,
             database_url: database_url?,
@@ -345,6 +373,7 @@ impl Layers {
             host: host?,
             port: port?,
             rate_limit_per_minute: rate_limit_per_minute?,
+            login_attempts_per_minute: login_attempts_per_minute?,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             cors_allowed_origins: cors_allowed_origins.unwrap_or_default(),
             live_max_connections: live_max_connections?,
@@ -352,6 +381,9 @@ impl Layers {
             cache_max_staleness: cache_max_staleness?,
             log_format: log_format.unwrap_or(default_format),
             log_filter: log_filter.unwrap_or_else(|| default_filter.to_owned()),
+            otlp_endpoint,
+            service_name: service_name?,
+            sampling: sampling?,
         })
     }
 
@@ -632,6 +664,31 @@ fn log_filter(raw: &str) -> Result<String, String> {
         Ok(_) => Ok(raw.to_owned()),
         Err(error) => Err(format!("must be directives such as info,access=warn, not {raw:?} ({error})")),
     }
+}
+
+fn ratio(raw: &str) -> Result<f64, String> {
+    let ratio = raw.trim().parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| format!("must be a number from 0 to 1, not {:?}", raw.trim()))
+}
+
+/// The samplers of the OpenTelemetry specification that need nobody else.
+fn sampling(raw: &str, ratio: f64) -> Result<Sampling, String> {
+    let (by_parent, name) = match raw.trim().strip_prefix("parentbased_") {
+        Some(name) => (true, name),
+        None => (false, raw.trim()),
+    };
+    let ratio = match name {
+        "always_on" => 1.0,
+        "always_off" => 0.0,
+        "traceidratio" => ratio,
+        _ => {
+            return Err(format!(
+                "must be always_on, always_off or traceidratio, perhaps after parentbased_, not {:?}",
+                raw.trim()
+            ));
+        }
+    };
+    Ok(Sampling { by_parent, ratio })
 }
 
 fn list<T>(raw: &str, item: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {

@@ -1,4 +1,6 @@
-//! Logs to standard error, and the metrics that `/metrics` shows.
+//! Logs to standard error, the metrics that `/metrics` shows, and traces for a collector.
+
+mod traces;
 
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
@@ -6,12 +8,16 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::settings::{LogFormat, Settings};
+
+pub(crate) use traces::TraceContext;
+pub use traces::Traces;
 
 /// The upper bounds of the histograms of durations, in seconds: from a cached read to the deadline
 /// after which a request is refused.
@@ -28,16 +34,41 @@ pub fn log_to_stderr(settings: &Settings) {
     let _ = log(settings, io::stderr, io::stderr().is_terminal()).try_init();
 }
 
+/// The same, and sends traces to the collector of the settings, if they name one.
+pub fn log_and_trace(settings: &Settings) -> anyhow::Result<Option<Traces>> {
+    let Some(traces) = Traces::of(settings)? else {
+        log_to_stderr(settings);
+        return Ok(None);
+    };
+    let lines = lines(settings, io::stderr, io::stderr().is_terminal());
+    // Each with a filter of its own: what is logged says nothing about what is traced.
+    let both = Registry::default().with(lines.with_filter(log_filter(settings))).with(traces.layer());
+    let _ = both.try_init();
+    Ok(Some(traces))
+}
+
 /// The log of these settings, which `writer` writes; in colours if it is for a terminal.
 pub fn log<W>(settings: &Settings, writer: W, colours: bool) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'line> MakeWriter<'line> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::registry().with(EnvFilter::new(&settings.log_filter));
+    Box::new(Registry::default().with(log_filter(settings)).with(lines(settings, writer, colours)))
+}
+
+/// What is logged. Spans for traces are not.
+fn log_filter(settings: &Settings) -> EnvFilter {
+    EnvFilter::new(format!("{},{}=off", settings.log_filter, traces::TARGET))
+}
+
+fn lines<S, W>(settings: &Settings, writer: W, colours: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    W: for<'line> MakeWriter<'line> + Send + Sync + 'static,
+{
     let form = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
     match settings.log_format {
-        LogFormat::Json => Box::new(lines.with(form.json().flatten_event(true))),
-        LogFormat::Pretty => Box::new(lines.with(form)),
+        LogFormat::Json => Box::new(form.json().flatten_event(true)),
+        LogFormat::Pretty => Box::new(form),
     }
 }
 

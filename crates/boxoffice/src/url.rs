@@ -67,6 +67,47 @@ impl RedisUrl {
     }
 }
 
+/// The address of a collector of traces, which speaks OTLP over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtlpUrl(String);
+
+impl OtlpUrl {
+    /// Reads `http://host[:port][/path]`.
+    pub(crate) fn parse(raw: &str) -> Result<Self, &'static str> {
+        const FORM: &str = "must be http://<host>:<port>, where a collector takes OTLP over HTTP (4318 by default)";
+        let raw = raw.trim();
+        if raw.starts_with("https:") {
+            return Err("must not be https: because TLS to the collector is not supported: \
+                        write the http:// address of one nearby, which passes traces on");
+        }
+        let server = raw.strip_prefix("http://").unwrap_or_default();
+        let authority = server.split('/').next().unwrap_or_default();
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => match port.parse::<u16>() {
+                Ok(1..) => host,
+                _ => return Err(FORM),
+            },
+            _ => authority,
+        };
+        let plain = raw.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '@' | '"' | '<' | '>' | '\\'));
+        if host.is_empty() || !plain {
+            return Err(FORM);
+        }
+        Ok(Self(raw.trim_end_matches('/').to_owned()))
+    }
+
+    /// Where traces are sent.
+    pub(crate) fn traces(&self) -> String {
+        format!("{}/v1/traces", self.0)
+    }
+}
+
+impl fmt::Display for OtlpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 macro_rules! shown_without_password {
     ($($name:ident),*) => {$(
         impl fmt::Display for $name {
@@ -136,6 +177,33 @@ mod tests {
         for url in ["sqlite::memory:", "sqlite://:memory:", "sqlite:x.db?mode=memory", "sqlite:", "sqlite://?mode=rwc"]
         {
             assert!(DatabaseUrl::parse(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn traces_go_below_the_address_of_the_collector() {
+        for (url, traces) in [
+            ("http://localhost:4318", "http://localhost:4318/v1/traces"),
+            (" http://[::1]:4318/ ", "http://[::1]:4318/v1/traces"),
+            ("http://collector/otlp/", "http://collector/otlp/v1/traces"),
+        ] {
+            assert_eq!(OtlpUrl::parse(url).unwrap().traces(), traces);
+        }
+        for url in [
+            "",
+            "collector:4318",
+            "https://collector",
+            "http://",
+            "http:///v1",
+            "http://:4318",
+            "http://a:b",
+            "http://a:0",
+            "http://ada:s3cret@collector",
+            "http://collector?key=s3cret",
+            "http://colle ctor",
+            "grpc://collector:4317",
+        ] {
+            assert!(OtlpUrl::parse(url).is_err(), "{url}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 
 use crate::rounds::Rounds;
 use crate::{Key, Snapshot};
@@ -49,7 +50,7 @@ impl Tiered {
         let runtime = Handle::current();
         let fetches = {
             let (near, far) = (Arc::clone(&near), Arc::clone(&far));
-            Rounds::new(runtime.clone(), 1, patience, move |key: Key, _| {
+            Rounds::new("fetch body", runtime.clone(), 1, patience, move |key: Key, _| {
                 let (near, far) = (Arc::clone(&near), Arc::clone(&far));
                 async move {
                     // The round before this one may have brought it.
@@ -80,10 +81,11 @@ impl Bodies for Tiered {
         self.near.put(key, Arc::clone(&body)).await;
         if let Ok(permit) = Arc::clone(&self.puts).try_acquire_owned() {
             let (far, key) = (Arc::clone(&self.far), key.clone());
-            self.runtime.spawn(async move {
+            let put = async move {
                 far.put(&key, body).await;
                 drop(permit);
-            });
+            };
+            self.runtime.spawn(put.instrument(tracing::info_span!(target: "otel", "keep body")));
         }
     }
 }

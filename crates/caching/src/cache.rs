@@ -57,14 +57,16 @@ impl Cache {
     /// readers are, and has to outlive them.
     pub fn new(versions: Arc<dyn Versions>, bodies: Arc<dyn Bodies>, options: CacheOptions) -> Arc<Self> {
         let (runtime, patience) = (Handle::current(), options.patience);
-        let shared = Arc::new(Rounds::new(runtime.clone(), Self::CONFIRMATIONS, patience, move |(), questions| {
-            let versions = Arc::clone(&versions);
-            async move { versions.confirm(&merged(&questions)).await.map(Arc::new) }
-        }));
-        let confirmations = Rounds::nearby(Self::CONFIRMATIONS, patience, move |_, questions: Vec<VersionQuestion>| {
-            let shared = Arc::clone(&shared);
-            async move { shared.ask((), merged(&questions)).await? }
-        });
+        let shared =
+            Arc::new(Rounds::new("confirm", runtime.clone(), Self::CONFIRMATIONS, patience, move |(), questions| {
+                let versions = Arc::clone(&versions);
+                async move { versions.confirm(&merged(&questions)).await.map(Arc::new) }
+            }));
+        let confirmations =
+            Rounds::nearby("gather", Self::CONFIRMATIONS, patience, move |_, questions: Vec<VersionQuestion>| {
+                let shared = Arc::clone(&shared);
+                async move { shared.ask((), merged(&questions)).await? }
+            });
         let recent = (!options.max_staleness.is_zero()).then(|| Recent::new(options.max_staleness));
         Arc::new(Self { bodies, confirmations, recent, counters: Counters::new(), patience, runtime })
     }
@@ -113,7 +115,7 @@ impl Cache {
         A: Clone + Send + 'static,
         F: Future<Output = A> + Send + 'static,
     {
-        Rounds::new(self.runtime.clone(), 1, self.patience, run)
+        Rounds::new("load", self.runtime.clone(), 1, self.patience, run)
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 use domain::ports::StoreError;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tracing::{Instrument, Span};
 
 /// Answers questions in rounds: all who wait for a key when a run starts share it, and nobody ever
 /// joins a run that began before they came.
@@ -33,6 +34,8 @@ pub(crate) struct Rounds<K, Q, A> {
 type Run<K, Q, A> = dyn Fn(K, Vec<Q>) -> Pin<Box<dyn Future<Output = A> + Send>> + Send + Sync;
 
 struct Inner<K, Q, A> {
+    /// What is shared, for traces.
+    name: &'static str,
     lanes: usize,
     patience: Duration,
     /// Where runs are carried out; `None` for where they are asked for.
@@ -50,6 +53,8 @@ struct Room<Q, A> {
 struct Waiter<Q, A> {
     question: Q,
     answer: oneshot::Sender<A>,
+    /// From the question to the answer.
+    span: Span,
 }
 
 /// Why there is no answer.
@@ -79,8 +84,9 @@ where
     A: Clone + Send + 'static,
 {
     /// Rounds on `runtime`, with at most `lanes` runs of a key under way at a time. Nobody waits longer than
-    /// `patience` for an answer, the runs before theirs included.
+    /// `patience` for an answer, the runs before theirs included. In traces they have this name.
     pub(crate) fn new<F>(
+        name: &'static str,
         runtime: Handle,
         lanes: usize,
         patience: Duration,
@@ -89,13 +95,14 @@ where
     where
         F: Future<Output = A> + Send + 'static,
     {
-        Self::on(Some(runtime), lanes, patience, run)
+        Self::on(name, Some(runtime), lanes, patience, run)
     }
 
     /// The same, with runs on the runtimes of those who ask: they are begun and answered without
     /// waking another thread, and begun only after everything that the runtime was about to do. Every
     /// runtime needs keys of its own, or one that ends takes the runs of another's askers with it.
     pub(crate) fn nearby<F>(
+        name: &'static str,
         lanes: usize,
         patience: Duration,
         run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static,
@@ -103,10 +110,11 @@ where
     where
         F: Future<Output = A> + Send + 'static,
     {
-        Self::on(None, lanes, patience, run)
+        Self::on(name, None, lanes, patience, run)
     }
 
     fn on<F>(
+        name: &'static str,
         runtime: Option<Handle>,
         lanes: usize,
         patience: Duration,
@@ -116,16 +124,17 @@ where
         F: Future<Output = A> + Send + 'static,
     {
         let run: Box<Run<K, Q, A>> = Box::new(move |key, questions| Box::pin(run(key, questions)));
-        Self { inner: Arc::new(Inner { lanes, patience, runtime, run, rooms: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { name, lanes, patience, runtime, run, rooms: Mutex::default() }) }
     }
 
     /// The answer of the first run for `key` that starts after the call.
     pub(crate) async fn ask(&self, key: K, question: Q) -> Result<A, NoAnswer> {
         let (answer, answered) = oneshot::channel();
+        let span = tracing::info_span!(target: "otel", "shared read", otel.name = self.inner.name);
         let starts = {
             let mut rooms = self.inner.rooms();
             let room = rooms.entry(key.clone()).or_insert_with(|| Room { waiting: Vec::new(), running: 0 });
-            room.waiting.push(Waiter { question, answer });
+            room.waiting.push(Waiter { question, answer, span });
             let starts = room.running < self.inner.lanes;
             room.running += usize::from(starts);
             starts
@@ -178,22 +187,34 @@ where
 {
     async fn run(mut self) {
         while let Some(waiters) = self.gather() {
-            let (questions, answers): (Vec<Q>, Vec<oneshot::Sender<A>>) = waiters
-                .into_iter()
-                .filter(|waiter| !waiter.answer.is_closed())
-                .map(|waiter| (waiter.question, waiter.answer))
-                .unzip();
-            if answers.is_empty() {
+            let waiters: Vec<_> = waiters.into_iter().filter(|waiter| !waiter.answer.is_closed()).collect();
+            if waiters.is_empty() {
                 continue;
             }
+            let span = self.span(&waiters);
+            let (questions, answers): (Vec<Q>, Vec<oneshot::Sender<A>>) =
+                waiters.into_iter().map(|waiter| (waiter.question, waiter.answer)).unzip();
             let run = async { (self.inner.run)(self.key.clone(), questions).await };
-            if let Ok(result) = unwound(run).await {
+            if let Ok(result) = unwound(run.instrument(span)).await {
                 for answer in answers {
                     // Whoever stopped waiting meanwhile needs no answer.
                     let _ = answer.send(result.clone());
                 }
             }
         }
+    }
+
+    /// A run's span: a trace of its own, as it is a part of what each of them asked for.
+    fn span(&self, waiters: &[Waiter<Q, A>]) -> Span {
+        let name = self.inner.name;
+        let span =
+            tracing::info_span!(target: "otel", parent: None, "round", otel.name = name, round.size = waiters.len());
+        if !span.is_disabled() {
+            for waiter in waiters {
+                span.follows_from(&waiter.span);
+            }
+        }
+        span
     }
 
     /// Everybody who waits; or, if that is nobody, leaves the lane.
@@ -266,7 +287,7 @@ mod tests {
         patience: Duration,
     ) -> (Arc<Rounds<u8, u8, &'static str>>, UnboundedReceiver<Begun>) {
         let (begun, runs) = unbounded_channel();
-        let rounds = Rounds::new(Handle::current(), lanes, patience, move |key, questions| {
+        let rounds = Rounds::new("test", Handle::current(), lanes, patience, move |key, questions| {
             let begun: UnboundedSender<Begun> = begun.clone();
             async move {
                 let (finish, finished) = oneshot::channel();
@@ -416,7 +437,8 @@ mod tests {
 
     #[test]
     fn a_run_nearby_begins_after_everybody_who_was_about_to_ask() {
-        let rounds = Arc::new(Rounds::nearby(1, AMPLE, |_: u8, questions: Vec<u8>| async move { questions.len() }));
+        let rounds =
+            Arc::new(Rounds::nearby("test", 1, AMPLE, |_: u8, questions: Vec<u8>| async move { questions.len() }));
         let askers = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         askers.block_on(async {
             let crowd: Vec<_> = (0..50)
@@ -434,7 +456,8 @@ mod tests {
     #[test]
     fn a_runtime_that_is_gone_answers_an_error_at_once() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-        let rounds: Rounds<u8, u8, u8> = Rounds::new(runtime.handle().clone(), 1, AMPLE, |_, _| std::future::pending());
+        let rounds: Rounds<u8, u8, u8> =
+            Rounds::new("test", runtime.handle().clone(), 1, AMPLE, |_, _| std::future::pending());
         let askers = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         askers.block_on(async {
             let mut waiting = pin!(rounds.ask(7, 1));

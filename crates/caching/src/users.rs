@@ -33,7 +33,7 @@ impl SharedUsers {
     pub fn new(inner: Arc<dyn Users>, patience: Duration) -> Self {
         let roles = {
             let inner = Arc::clone(&inner);
-            Rounds::new(Handle::current(), Self::LOOK_UPS, patience, move |(), ids: Vec<UserId>| {
+            Rounds::new("look up roles", Handle::current(), Self::LOOK_UPS, patience, move |(), ids: Vec<UserId>| {
                 let inner = Arc::clone(&inner);
                 async move { inner.roles_of(&ids).await.map(Arc::new) }
             })

@@ -108,10 +108,11 @@ impl fmt::Debug for Finding {
 }
 
 /// Everything that was asked and answered; and what is not true of it, with the tables as they are in
-/// the end. `cut` is whether requests may have gone unanswered, because their server was killed.
-pub fn check(entries: &[Entry], tables: &Tables, cut: bool) -> Vec<Finding> {
+/// the end. Requests of the times in `cuts` may have gone unanswered, because their server was killed.
+pub fn check(entries: &[Entry], tables: &Tables, cuts: &[(Instant, Instant)]) -> Vec<Finding> {
     let mut checker = Checker { findings: Vec::new() };
     for entry in entries {
+        let cut = cuts.iter().any(|(from, until)| entry.asked <= *until && *from <= entry.ended);
         checker.answer(entry, cut);
     }
     checker.keys(entries);
@@ -362,7 +363,7 @@ mod tests {
 
         fn breaches(&self) -> Vec<Breach> {
             let mut breaches: Vec<_> =
-                check(&self.entries, &self.tables, false).iter().map(|finding| finding.breach).collect();
+                check(&self.entries, &self.tables, &[]).iter().map(|finding| finding.breach).collect();
             breaches.dedup();
             breaches
         }
@@ -499,7 +500,11 @@ mod tests {
         assert_eq!(late.breaches(), [Breach::Late]);
         let broken = History::new().add(1, look(), Outcome::Broken("reset".to_owned()));
         assert_eq!(broken.breaches(), [Breach::Unanswered]);
-        assert!(check(&broken.entries, &broken.tables, true).is_empty(), "its server was killed");
+        let (asked, ended) = (broken.entries[0].asked, broken.entries[0].ended);
+        let while_it_was_asked = [(asked, asked + Duration::from_secs(1))];
+        assert!(check(&broken.entries, &broken.tables, &while_it_was_asked).is_empty(), "its server was killed");
+        let later = [(ended + Duration::from_secs(1), ended + Duration::from_secs(2))];
+        assert_eq!(check(&broken.entries, &broken.tables, &later).len(), 1);
         for wrong in [Outcome::Odd(500, String::new()), Outcome::Unavailable(None)] {
             assert_eq!(History::new().add(1, look(), wrong).breaches(), [Breach::WrongStatus]);
         }

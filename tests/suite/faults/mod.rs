@@ -13,6 +13,7 @@
 //! | `overload` | more than can be done |
 //! | `matrix` | what is answered, and how soon, for each state of Postgres and Redis |
 //! | `schedule` | faults in a random order |
+//! | `upgrade` | a newer release that moves the schema ahead |
 
 mod clients;
 mod crowd;
@@ -26,3 +27,4 @@ mod retries;
 mod sabotage;
 mod schedule;
 mod service;
+mod upgrade;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use sea_orm::ConnectionTrait;
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use tokio::time::sleep;
 
 use super::ledger::{ANSWERED_WITHIN, Entry, Outcome, Wish};
@@ -41,6 +41,7 @@ async fn a_postgres_in_need_is_used_as_far_as_it_goes() {
         a_postgres_that_crashes_and_recovers_has_everything_that_was_acknowledged(),
         a_postgres_without_a_free_connection_is_unavailable_until_there_is_one(),
         a_postgres_that_only_reads_answers_reads_and_refuses_writes(),
+        a_full_disk_refuses_writes_and_harms_nothing_that_is_there(),
     );
 }
 
@@ -140,10 +141,8 @@ async fn a_row_that_somebody_holds_stops_its_own_event_only_and_not_for_long() {
     let mut service = Service::on(Site::migrated().await).await;
     let held = service.events[1];
     service.calm().await;
-    let other = connect_past(&service.site.database_url()).await;
     let begun = Instant::now();
-    other.execute_unprepared("BEGIN").await.unwrap();
-    other.execute_unprepared(&format!("SELECT 1 FROM events WHERE id = {held} FOR UPDATE")).await.unwrap();
+    let other = hold_row(&service.site.database_url(), held).await;
     let locked = Instant::now();
     service.lasts(Duration::from_secs(6)).await;
     let during = service.since(locked);
@@ -168,30 +167,44 @@ async fn a_row_that_somebody_holds_stops_its_own_event_only_and_not_for_long() {
     service.reckon().await;
 }
 
+/// Locks the row of an event until the connection commits.
+pub async fn hold_row(url: &str, event: u64) -> DatabaseConnection {
+    let hand = connect_past(url).await;
+    hand.execute_unprepared("BEGIN").await.unwrap();
+    hand.execute_unprepared(&format!("SELECT 1 FROM events WHERE id = {event} FOR UPDATE")).await.unwrap();
+    hand
+}
+
 async fn a_postgres_without_a_free_connection_is_unavailable_until_there_is_one() {
     let mut service = Service::on(Site::breakable().await).await;
-    // Whoever comes first has a connection: the crowd's are taken one after the other.
-    let url = service.site.postgres().url();
-    let operator = connect_past(&url).await;
-    let mut hoard = Vec::new();
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(3) {
-        operator.execute_unprepared(END_ALL).await.unwrap();
-        while let Ok(connection) =
-            sea_orm::Database::connect(sea_orm::ConnectOptions::new(&url).max_connections(1).to_owned()).await
-        {
-            hoard.push(connection);
-        }
-        sleep(Duration::from_millis(20)).await;
-    }
+    let hoard = hoard_connections(&service.site.postgres().url(), Duration::from_secs(3)).await;
     assert!(hoard.len() > 30, "{}", hoard.len());
     assert!(service.since(begun).iter().any(|entry| matches!(entry.outcome, Outcome::Unavailable(_))));
     for connection in hoard {
         connection.close().await.unwrap();
     }
-    operator.close().await.unwrap();
     service.heals(Instant::now()).await;
     service.reckon().await;
+}
+
+/// Takes every connection the server has, those of the program one after the other: whoever comes
+/// first has a connection.
+pub async fn hoard_connections(url: &str, within: Duration) -> Vec<DatabaseConnection> {
+    let operator = connect_past(url).await;
+    let mut one = ConnectOptions::new(url);
+    one.max_connections(1).connect_timeout(Duration::from_millis(200)).sqlx_logging(false);
+    let mut hoard = Vec::new();
+    let begun = Instant::now();
+    while begun.elapsed() < within {
+        operator.execute_unprepared(END_ALL).await.unwrap();
+        while let Ok(connection) = Database::connect(one.clone()).await {
+            hoard.push(connection);
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    hoard.push(operator);
+    hoard
 }
 
 async fn a_postgres_that_only_reads_answers_reads_and_refuses_writes() {
@@ -231,7 +244,31 @@ async fn a_postgres_that_only_reads_answers_reads_and_refuses_writes() {
     service.reckon().await;
 }
 
-fn is_acknowledged_booking(entry: &Entry) -> bool {
+async fn a_full_disk_refuses_writes_and_harms_nothing_that_is_there() {
+    let mut service = Service::on(Site::breakable().await).await;
+    for _ in 0..2 {
+        service.calm().await;
+        let begun = Instant::now();
+        service.site.postgres().fill_disk();
+        // Pages have room for a few rows more.
+        service.meets("a booking is refused", begun, is_refused_booking).await;
+        service.lasts(Duration::from_secs(2)).await;
+        for entry in service.since(begun) {
+            let writes = matches!(entry.wish, Wish::Book { .. } | Wish::Cancel { .. } | Wish::Other("edit" | "log in"));
+            assert!(writes || went_well(&entry), "{entry:?}");
+        }
+        service.site.postgres().clear_disk().await;
+        service.heals(Instant::now()).await;
+    }
+    service.reckon().await;
+}
+
+fn is_refused_booking(entry: &Entry) -> bool {
+    matches!((&entry.wish, &entry.outcome), (Wish::Book { .. }, Outcome::Unavailable(_)))
+}
+
+/// Whether somebody was told that a seat is theirs now.
+pub fn is_acknowledged_booking(entry: &Entry) -> bool {
     matches!((&entry.wish, &entry.outcome), (Wish::Book { .. }, Outcome::Done { replayed: false, .. }))
 }
 

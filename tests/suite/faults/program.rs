@@ -1,11 +1,14 @@
 //! The program's own end, by force or in good order.
 
+use std::env;
+use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::ledger::{Entry, Outcome, Wish};
 use super::service::{Service, went_well};
-use crate::harness::server::Site;
+use crate::harness::disk::Disk;
+use crate::harness::server::{Site, Stack};
 use crate::harness::until;
 
 /// From the signal to the end, at the latest.
@@ -43,7 +46,7 @@ async fn a_program_that_is_killed_while_it_sells_has_every_booking_it_acknowledg
 }
 
 async fn a_program_on_sqlite_that_is_killed_while_it_sells_has_every_booking_it_acknowledged() {
-    let site = Site::new(crate::harness::server::Stack::Embedded).await;
+    let site = Site::new(Stack::Embedded).await;
     let mut program = site.start_process().await;
     let mut service = Service::of(site, vec![Arc::new(program.instance())]).await;
     service.may_be_cut();
@@ -51,6 +54,43 @@ async fn a_program_on_sqlite_that_is_killed_while_it_sells_has_every_booking_it_
         service.calm().await;
         program.kill();
         program.start_again().await;
+        service.heals(Instant::now()).await;
+    }
+    service.reckon().await;
+}
+
+/// Embedded, the database is the program's own, and so is the trouble with its disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_whose_disk_is_full_refuses_writes_and_goes_on_when_there_is_room() {
+    let mut site = Site::new(Stack::Embedded).await;
+    let disk = Disk::below(site.folder(), &env::temp_dir());
+    for (name, value) in disk.variables() {
+        site = site.with(name, value.to_str().unwrap());
+    }
+    let program = site.start_process().await;
+    let mut service = Service::of(site, vec![Arc::new(program.instance())]).await;
+    for _ in 0..3 {
+        service.calm().await;
+        // What the log has written once it can write again. When nothing is left of it, every write makes it grow.
+        let log = service.site.folder().join("boxoffice.db-wal");
+        let half = fs::metadata(&log).unwrap().len() / 2;
+        until("the log is short", async || {
+            service.site.run_sql("PRAGMA wal_checkpoint(TRUNCATE)").await;
+            fs::metadata(&log).unwrap().len() <= half
+        })
+        .await;
+        let begun = Instant::now();
+        disk.fill();
+        let refused = |entry: &Entry| {
+            matches!((&entry.wish, &entry.outcome), (Wish::Book { .. }, Outcome::Unavailable(_) | Outcome::Unknown))
+        };
+        service.meets("a booking is refused", begun, refused).await;
+        service.lasts(Duration::from_secs(1)).await;
+        for entry in service.since(begun) {
+            let reads = matches!(entry.wish, Wish::Look { .. } | Wish::Mine | Wish::Other("list" | "live" | "ready"));
+            assert!(!reads || went_well(&entry), "{entry:?}");
+        }
+        disk.clear();
         service.heals(Instant::now()).await;
     }
     service.reckon().await;

@@ -1,9 +1,11 @@
 //! That the reckoning finds what is wrong, end to end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::ledger::Breach;
+use super::postgres::is_acknowledged_booking;
 use super::service::Service;
+use crate::harness::proxy::{Proxy, Toxic};
 use crate::harness::server::Site;
 
 /// A service that answers what was confirmed a moment ago is asked for by a setting.
@@ -30,4 +32,43 @@ async fn a_booking_that_is_taken_away_is_found() {
     let (_, findings) = service.findings().await;
     let seen = |breach| findings.iter().any(|finding| finding.breach == breach);
     assert!(seen(Breach::Lost) || seen(Breach::Stale), "{findings:#?}");
+}
+
+/// A program that takes no locks is the same program over a line that takes the words for it out of what it says.
+#[tokio::test(flavor = "multi_thread")]
+async fn seats_that_are_counted_without_a_lock_are_found() {
+    let site = Site::migrated().await;
+    // Time for somebody else between the look and the write.
+    let (slow, url) = Proxy::on_the_way_to(&site.database_url()).await;
+    slow.set(Toxic::Latency(Duration::from_millis(10)));
+    let (line, url) = Proxy::on_the_way_to(&url).await;
+    line.set(Toxic::Unsay(&["FOR UPDATE SKIP LOCKED", "FOR UPDATE"]));
+    let service = Service::on(site.with("DATABASE_URL", &url)).await;
+    service.lasts(Duration::from_secs(4)).await;
+    let (_, findings) = service.findings().await;
+    let seen = |breach| findings.iter().any(|finding| finding.breach == breach);
+    assert!(seen(Breach::DoesNotAddUp) || seen(Breach::Oversold), "{findings:#?}");
+}
+
+/// A server that says of a commit that it is done before it has written it down anywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_are_not_written_before_a_crash_are_found() {
+    let mut service = Service::on(Site::breakable().await).await;
+    for setting in ["synchronous_commit = off", "wal_writer_delay = '10s'", "wal_writer_flush_after = '1GB'"] {
+        service.site.run_sql(&format!("ALTER SYSTEM SET {setting}")).await;
+    }
+    service.site.run_sql("SELECT pg_reload_conf()").await;
+    let begun = Instant::now();
+    for _ in 0..3 {
+        service.meets("a booking is acknowledged", Instant::now(), is_acknowledged_booking).await;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(8), "it is written down by now");
+    service.site.postgres().stop_immediately();
+    service.site.postgres().start_again().await;
+    service.heals(Instant::now()).await;
+    let (_, findings) = service.findings().await;
+    // A lost cancellation is a booking that nobody asked for.
+    let lost = [Breach::Lost, Breach::FromNowhere, Breach::Stale, Breach::BookedTwice, Breach::KeyActedTwice];
+    assert!(findings.iter().any(|finding| lost.contains(&finding.breach)), "{findings:#?}");
+    assert!(findings.iter().all(|finding| lost.contains(&finding.breach)), "{findings:#?}");
 }

@@ -1,15 +1,28 @@
 //! Faults in a random order, for as long as wanted.
 
 use std::env;
-use std::fs;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sea_orm::DatabaseConnection;
+
+use super::postgres::{END_ALL, hoard_connections, hold_row};
 use super::service::Service;
+use crate::harness::program::{Program, resident_kib};
 use crate::harness::proxy::{Proxy, Toxic};
 use crate::harness::server::Site;
 
 /// How long a run of the tests spends here.
 const USUALLY: Duration = Duration::from_secs(10);
+
+/// Between two looks at the ledger, and at the memory, of a long run.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(10);
+
+/// When an instance has met everything that takes memory: bodies, connections, statements.
+const WARM_AFTER: Duration = Duration::from_mins(2);
+
+/// How much more memory a warm instance may take: what an allocator does not give back, and no leak.
+const MAY_GROW_KIB: u64 = 24 * 1024;
 
 /// A fault of the schedule.
 #[derive(Debug, Clone, Copy)]
@@ -17,18 +30,29 @@ enum Fault {
     PostgresFrozen,
     PostgresCrashed,
     PostgresConnectionsEnded,
+    PostgresConnectionsTaken,
+    PostgresDiskFull,
+    PostgresRowHeld,
     PostgresLine(Toxic),
     RedisLine(Toxic),
     RedisKilled,
     RedisHangs,
     RedisFlushed,
     RedisRubbish,
+    RedisMemoryFull,
+    RedisReadOnly,
+    RedisForbids,
+    RedisLoads,
+    InstanceKilled,
 }
 
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 25] = [
     Fault::PostgresFrozen,
     Fault::PostgresCrashed,
     Fault::PostgresConnectionsEnded,
+    Fault::PostgresConnectionsTaken,
+    Fault::PostgresDiskFull,
+    Fault::PostgresRowHeld,
     Fault::PostgresLine(Toxic::Latency(Duration::from_millis(30))),
     Fault::PostgresLine(Toxic::Reset),
     Fault::PostgresLine(Toxic::BlackHole),
@@ -43,61 +67,128 @@ const FAULTS: [Fault; 17] = [
     Fault::RedisHangs,
     Fault::RedisFlushed,
     Fault::RedisRubbish,
+    Fault::RedisMemoryFull,
+    Fault::RedisReadOnly,
+    Fault::RedisForbids,
+    Fault::RedisLoads,
+    Fault::InstanceKilled,
 ];
 
-/// The seed is printed; `BOXOFFICE_TEST_SEED` repeats its schedule. `SOAK_SECS` makes it last.
+/// A service whose instances are processes, and everything that can be done to it.
+struct Stage {
+    service: Service,
+    /// The first lives through everything, so that its memory tells something.
+    programs: [Program; 2],
+    to_postgres: Proxy,
+    to_redis: Proxy,
+    /// Connections of an operator who is in the way.
+    hands: Vec<DatabaseConnection>,
+}
+
+/// The seed is printed; `BOXOFFICE_TEST_SEED` repeats its schedule. `SOAK_SECS` makes it last, and
+/// has the memory of an instance watched.
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_in_any_order_harm_nobody() {
     let wanted = env::var("SOAK_SECS").ok().map(|secs| Duration::from_secs(secs.parse().unwrap()));
-    let site = Site::breakable().await;
-    let (to_postgres, database_url) = Proxy::on_the_way_to(&site.database_url()).await;
-    let (to_redis, redis_url) = Proxy::on_the_way_to(&site.redis.as_ref().unwrap().url()).await;
-    let site = site.with("DATABASE_URL", &database_url).with("REDIS_URL", &redis_url);
-    let mut service = Service::on(site).await;
+    let mut stage = Stage::set_up().await;
     let begun = Instant::now();
     let mut told = begun;
+    let mut warm_kib = None;
     while begun.elapsed() < wanted.unwrap_or(USUALLY) {
-        let (fault, lasts) = (service.dice.pick(&FAULTS), Duration::from_millis(service.dice.below(1_500) as u64));
+        let dice = &mut stage.service.dice;
+        let (fault, lasts) = (dice.pick(&FAULTS), Duration::from_millis(dice.below(1_500) as u64));
         eprintln!("{:>7.1} s: {fault:?} for {lasts:?}", begun.elapsed().as_secs_f64());
-        set(&mut service, fault, &to_postgres, &to_redis, true).await;
-        service.lasts(lasts).await;
-        set(&mut service, fault, &to_postgres, &to_redis, false).await;
-        service.heals(Instant::now()).await;
-        if wanted.is_some() && told.elapsed() > Duration::from_secs(10) {
+        stage.begin(fault).await;
+        stage.service.lasts(lasts).await;
+        stage.end(fault).await;
+        stage.service.heals(Instant::now()).await;
+        if wanted.is_some() && told.elapsed() > LOOKED_AT_EVERY {
             told = Instant::now();
-            let findings = service.look_back().await;
+            let findings = stage.service.look_back().await;
             assert!(findings.is_empty(), "{findings:#?}");
-            eprintln!("{:>7.1} s: {} KiB resident", begun.elapsed().as_secs_f64(), resident_kib());
+            let [lasting, killed] = stage.programs.each_ref().map(Program::resident_kib);
+            let tests = resident_kib("self");
+            eprintln!(
+                "{:>7.1} s: {lasting} KiB resident in the instance that is never killed, {killed} KiB in the other, \
+                 {tests} KiB in these tests",
+                begun.elapsed().as_secs_f64()
+            );
+            if begun.elapsed() > WARM_AFTER {
+                let warm = *warm_kib.get_or_insert(lasting);
+                assert!(lasting <= warm + MAY_GROW_KIB, "the instance grew from {warm} to {lasting} KiB");
+            }
         }
     }
-    service.reckon().await;
+    stage.service.reckon().await;
 }
 
-/// Begins a fault, or ends it.
-async fn set(service: &mut Service, fault: Fault, to_postgres: &Proxy, to_redis: &Proxy, begins: bool) {
-    let redis = service.site.redis.as_mut().unwrap();
-    match (fault, begins) {
-        (Fault::PostgresFrozen, true) => service.site.postgres().freeze(),
-        (Fault::PostgresFrozen, false) => service.site.postgres().thaw(),
-        (Fault::PostgresCrashed, true) => service.site.postgres().stop_immediately(),
-        (Fault::PostgresCrashed, false) => service.site.postgres().start_again().await,
-        (Fault::PostgresConnectionsEnded, _) => service.site.run_sql(super::postgres::END_ALL).await,
-        (Fault::PostgresLine(toxic), true) => to_postgres.set(toxic),
-        (Fault::PostgresLine(_), false) => to_postgres.mend(),
-        (Fault::RedisLine(toxic), true) => to_redis.set(toxic),
-        (Fault::RedisLine(_), false) => to_redis.mend(),
-        (Fault::RedisKilled, true) => redis.kill(),
-        (Fault::RedisKilled, false) => redis.restart().await,
-        (Fault::RedisHangs, true) => redis.pause(),
-        (Fault::RedisHangs, false) => redis.resume(),
-        (Fault::RedisFlushed, _) => redis.flush().await,
-        (Fault::RedisRubbish, _) => redis.fill_with_rubbish(&[]).await,
+impl Stage {
+    async fn set_up() -> Self {
+        let site = Site::breakable().await;
+        let (to_postgres, database_url) = Proxy::on_the_way_to(&site.database_url()).await;
+        let (to_redis, redis_url) = Proxy::on_the_way_to(&site.redis.as_ref().unwrap().url()).await;
+        let site = site.with("DATABASE_URL", &database_url).with("REDIS_URL", &redis_url);
+        let programs = [site.start_process().await, site.start_process().await];
+        let instances = programs.iter().map(|program| Arc::new(program.instance())).collect();
+        let service = Service::of(site, instances).await;
+        Self { service, programs, to_postgres, to_redis, hands: Vec::new() }
     }
-}
 
-/// What this process holds in memory, the instances, their clients and the ledger.
-fn resident_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
+    async fn begin(&mut self, fault: Fault) {
+        let event = self.service.events[0];
+        let site = &mut self.service.site;
+        let url = site.database_url();
+        let redis = site.redis.as_mut().unwrap();
+        match fault {
+            Fault::PostgresFrozen => site.postgres().freeze(),
+            Fault::PostgresCrashed => site.postgres().stop_immediately(),
+            Fault::PostgresConnectionsEnded => site.run_sql(END_ALL).await,
+            Fault::PostgresConnectionsTaken => self.hands = hoard_connections(&url, Duration::from_secs(1)).await,
+            Fault::PostgresDiskFull => site.postgres().fill_disk(),
+            Fault::PostgresRowHeld => self.hands = vec![hold_row(&url, event).await],
+            Fault::PostgresLine(toxic) => self.to_postgres.set(toxic),
+            Fault::RedisLine(toxic) => self.to_redis.set(toxic),
+            Fault::RedisKilled => redis.kill(),
+            Fault::RedisHangs => redis.pause(),
+            Fault::RedisFlushed => redis.flush().await,
+            Fault::RedisRubbish => redis.fill_with_rubbish(&[]).await,
+            Fault::RedisMemoryFull => redis.exhaust_memory().await,
+            Fault::RedisReadOnly => redis.demote(true).await,
+            Fault::RedisForbids => redis.permit(&["-@all", "+acl"]).await,
+            Fault::RedisLoads => redis.load_slowly(Duration::from_secs(1)).await,
+            Fault::InstanceKilled => {
+                self.service.may_be_cut();
+                self.programs[1].kill();
+            }
+        }
+    }
+
+    async fn end(&mut self, fault: Fault) {
+        let site = &mut self.service.site;
+        let redis = site.redis.as_mut().unwrap();
+        match fault {
+            Fault::PostgresFrozen => site.postgres().thaw(),
+            Fault::PostgresCrashed => site.postgres().start_again().await,
+            Fault::PostgresConnectionsEnded => site.run_sql(END_ALL).await,
+            Fault::PostgresConnectionsTaken | Fault::PostgresRowHeld => {
+                for hand in self.hands.drain(..) {
+                    hand.close().await.unwrap();
+                }
+            }
+            Fault::PostgresDiskFull => site.postgres().clear_disk().await,
+            Fault::PostgresLine(_) => self.to_postgres.mend(),
+            Fault::RedisLine(_) => self.to_redis.mend(),
+            Fault::RedisKilled => redis.restart().await,
+            Fault::RedisHangs => redis.resume(),
+            Fault::RedisFlushed | Fault::RedisRubbish => {}
+            Fault::RedisMemoryFull => redis.free_memory().await,
+            Fault::RedisReadOnly => redis.promote().await,
+            Fault::RedisForbids => redis.permit(&["+@all"]).await,
+            Fault::RedisLoads => redis.has_loaded().await,
+            Fault::InstanceKilled => {
+                self.programs[1].start_again().await;
+                self.service.is_whole_again();
+            }
+        }
+    }
 }

@@ -19,6 +19,9 @@ use crate::harness::store::connect_past;
 /// How long after a fault all is as before, at the latest.
 pub const HEALS_WITHIN: Duration = Duration::from_secs(10);
 
+/// Longer than any run.
+const A_DAY: Duration = Duration::from_hours(24);
+
 /// How many people can be sent in [waves](Service::wave).
 const STRANGERS: usize = 33;
 
@@ -43,7 +46,8 @@ pub struct Service {
     /// People who are not of the crowd; each asks for one thing at a time.
     strangers: Vec<Person>,
     own: Vec<Entry>,
-    cut: bool,
+    /// From when until when instances were killed.
+    cuts: Vec<(Instant, Instant)>,
 }
 
 impl Service {
@@ -72,12 +76,19 @@ impl Service {
         }
         let strangers = instances[0].people(STRANGERS).await;
         let crowd = Crowd::gather(&instances, &events, &admin, &mut dice).await;
-        Self { site, instances, admin, events, dice, crowd: Some(crowd), strangers, own: Vec::new(), cut: false }
+        Self { site, instances, admin, events, dice, crowd: Some(crowd), strangers, own: Vec::new(), cuts: Vec::new() }
     }
 
     /// From now on requests may go unanswered: a server is killed.
     pub fn may_be_cut(&mut self) {
-        self.cut = true;
+        self.cuts.push((Instant::now(), Instant::now() + A_DAY));
+    }
+
+    /// From now on everybody is answered again.
+    pub fn is_whole_again(&mut self) {
+        if let Some((_, until)) = self.cuts.last_mut() {
+            *until = Instant::now();
+        }
     }
 
     /// Lets the present state of things last.
@@ -177,12 +188,20 @@ impl Service {
         entries
     }
 
+    /// Waits for something to be answered to somebody; fails after 10 s with how requests went.
+    pub async fn meets(&self, awaited: &str, begun: Instant, met: impl Fn(&Entry) -> bool) {
+        while !self.since(begun).iter().any(&met) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "in vain: {awaited}\n{}", summary(&self.since(begun)));
+            self.lasts(Duration::from_millis(10)).await;
+        }
+    }
+
     /// What is not true of anything that was said until now. The crowd is replaced by another one of
     /// the same kind, and the ledger begins anew, for a run that has no end.
     pub async fn look_back(&mut self) -> Vec<Finding> {
         let mut entries = self.crowd.take().expect("a crowd").go_home().await;
         entries.append(&mut self.own);
-        let findings = check(&entries, &tables(&self.site.database_url()).await, self.cut);
+        let findings = check(&entries, &tables(&self.site.database_url()).await, &self.cuts);
         eprintln!("{}", summary(&entries));
         self.site.run_sql(GIVE_ALL_BACK).await;
         self.crowd = Some(Crowd::gather(&self.instances, &self.events, &self.admin, &mut self.dice).await);
@@ -206,7 +225,7 @@ impl Service {
             }
         }
         let tables = tables(&self.site.database_url()).await;
-        let findings = check(&entries, &tables, self.cut);
+        let findings = check(&entries, &tables, &self.cuts);
         eprintln!("{}", summary(&entries));
         (entries, findings)
     }

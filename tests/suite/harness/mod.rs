@@ -1,7 +1,9 @@
 //! What a test runs on: each has a database, a clock and, where it breaks things, a Redis of its own.
 
 pub mod clock;
+pub mod collector;
 pub mod dice;
+pub mod disk;
 pub mod live;
 pub mod postgres;
 pub mod program;

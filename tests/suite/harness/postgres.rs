@@ -18,6 +18,7 @@ use tokio::sync::OnceCell;
 use tokio::time::sleep;
 
 use super::clock::MovableClock;
+use super::disk::Disk;
 use super::store::connect_past;
 use super::{free_port, provided, signal, signal_if_there};
 
@@ -74,6 +75,7 @@ pub struct PostgresServer {
     /// The account it runs under, which cannot be root.
     account: (u32, u32),
     folder: TempDir,
+    disk: Disk,
     port: u16,
     process: Option<Child>,
 }
@@ -94,7 +96,8 @@ impl PostgresServer {
         let folder = TempDir::new_in(data.parent().unwrap()).unwrap();
         chown(folder.path(), Some(account.0), Some(account.1)).unwrap();
         let programs = PathBuf::from(place.try_get::<String>("", "programs").unwrap());
-        let mut server = Self { programs, account, folder, port: 0, process: None };
+        let disk = Disk::below(&folder.path().join("data"), data.parent().unwrap());
+        let mut server = Self { programs, account, folder, disk, port: 0, process: None };
         let mut initdb = server.program("initdb");
         initdb.args(["--username=postgres", "--encoding=UTF8", "--locale=C", "--auth=trust", "--no-sync"]);
         let made = initdb.arg("--pgdata").arg(server.data()).output().unwrap();
@@ -129,6 +132,19 @@ impl PostgresServer {
             signal_if_there(id, "CONT");
         }
         signal(self.id(), "CONT");
+    }
+
+    /// Leaves no room on the server's disk.
+    pub fn fill_disk(&self) {
+        self.disk.fill();
+    }
+
+    /// Makes room again, and starts the server if it did not outlive the want of it, as an operator does.
+    pub async fn clear_disk(&mut self) {
+        self.disk.clear();
+        if self.process.as_mut().expect("a server").try_wait().unwrap().is_some() {
+            self.start_again().await;
+        }
     }
 
     /// Ends the server without a word to anybody, as a crash would: it has to recover.
@@ -169,7 +185,7 @@ impl PostgresServer {
 
     fn program(&self, name: &str) -> Command {
         let mut program = Command::new(self.programs.join(name));
-        program.current_dir(self.folder.path()).uid(self.account.0).gid(self.account.1);
+        program.current_dir(self.folder.path()).uid(self.account.0).gid(self.account.1).envs(self.disk.variables());
         program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         program
     }

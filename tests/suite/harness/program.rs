@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
@@ -28,7 +30,7 @@ impl Program {
     /// A process with these settings that accepts connections already.
     pub async fn start(settings: &BTreeMap<String, String>, directory: &Path) -> Self {
         let mut settings = settings.clone();
-        settings.insert("RUST_LOG".to_owned(), "info,access=off".to_owned());
+        settings.entry("RUST_LOG".to_owned()).or_insert_with(|| "info,access=off".to_owned());
         for _ in 0..10 {
             settings.insert("PORT".to_owned(), free_port().to_string());
             let (process, log) = launch(&settings, directory).await;
@@ -49,6 +51,11 @@ impl Program {
     /// Its process.
     pub fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// What it holds in memory.
+    pub fn resident_kib(&self) -> u64 {
+        resident_kib(&self.id().to_string())
     }
 
     /// Ends it at this instant, as a power cut would.
@@ -108,6 +115,13 @@ impl Drop for Program {
     }
 }
 
+/// What a process, or `self`, holds in memory.
+pub fn resident_kib(process: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 async fn launch(settings: &BTreeMap<String, String>, directory: &Path) -> (Child, Arc<Mutex<String>>) {
     let mut process = Command::new(built().await)
         .env_clear()
@@ -142,6 +156,14 @@ async fn built() -> &'static Path {
             let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
             cargo.args(["build", "--quiet", "--workspace", "--locked", "--bin", "boxoffice"]);
             cargo.args((!cfg!(debug_assertions)).then_some("--release"));
+            // What cargo tells these tests of themselves; some dependencies are built anew when it changes, and all
+            // that is made of them: here, and again when the tests are built the next time.
+            let of_these_tests = |name: &OsString| {
+                ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|it| name.to_string_lossy().starts_with(it))
+            };
+            for (name, _) in env::vars_os().filter(|(name, _)| of_these_tests(name)) {
+                cargo.env_remove(name);
+            }
             let made = spawn_blocking(move || cargo.output().unwrap()).await.unwrap();
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
             let tests = env::current_exe().unwrap();

@@ -25,6 +25,8 @@ pub enum Toxic {
     /// A connection is reset in place of the server's answer to a request that holds this text, which
     /// the server has got.
     LoseAnswerTo(&'static str),
+    /// Wherever these words stand in a request, there is nothing in their place.
+    Unsay(&'static [&'static str]),
     /// What the server says arrives in slices of so many bytes, with a pause after each.
     Slices(usize, Duration),
 }
@@ -129,8 +131,13 @@ impl Line {
         let mut held = vec![0; 64 * 1024];
         loop {
             let Ok(length @ 1..) = from.read(&mut held).await else { return false };
-            let said = &held[..length];
+            let said = &mut held[..length];
             let toxic = self.passable().await;
+            if let Toxic::Unsay(words) = toxic {
+                for word in words {
+                    unsay(said, word);
+                }
+            }
             if let Toxic::Latency(latency) = toxic {
                 sleep(latency).await;
             }
@@ -183,5 +190,12 @@ impl Line {
             Ok(toxic) => *toxic,
             Err(_) => Toxic::None,
         }
+    }
+}
+
+/// Puts blanks in the place of a word: whatever counts bytes counts the same.
+fn unsay(said: &mut [u8], word: &str) {
+    while let Some(place) = said.windows(word.len()).position(|part| part == word.as_bytes()) {
+        said[place..place + word.len()].fill(b' ');
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
 use tokio::time;
 
-use super::{free_port, provided, signal};
+use super::{free_port, provided, signal, until};
 
 /// The server that `tests/run` started: for tests that only use it.
 pub fn shared_url() -> String {
@@ -20,13 +21,15 @@ pub fn shared_url() -> String {
 pub struct RedisServer {
     port: u16,
     process: Option<Child>,
+    /// What it writes when it is told to.
+    folder: TempDir,
 }
 
 impl RedisServer {
     /// A server that answers already.
     pub async fn start() -> Self {
         for _ in 0..10 {
-            let mut server = Self { port: free_port(), process: None };
+            let mut server = Self { port: free_port(), process: None, folder: TempDir::new().unwrap() };
             if server.launch().await {
                 return server;
             }
@@ -68,6 +71,60 @@ impl RedisServer {
         let () = redis::cmd("FLUSHALL").query_async(&mut self.connect().await).await.unwrap();
     }
 
+    /// Gives the server no memory for anything that is written: `OOM`.
+    pub async fn exhaust_memory(&self) {
+        self.configure("maxmemory-policy", "noeviction").await;
+        self.configure("maxmemory", "1").await;
+    }
+
+    /// Gives the server all the memory it wants.
+    pub async fn free_memory(&self) {
+        self.configure("maxmemory", "0").await;
+    }
+
+    /// Makes the server a copy of one that is not there: what it holds can be read, for as long as it
+    /// `serves_stale` data, and nothing written.
+    pub async fn demote(&self, serves_stale: bool) {
+        self.configure("replica-serve-stale-data", if serves_stale { "yes" } else { "no" }).await;
+        self.say(redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1)).await;
+    }
+
+    /// Makes the server its own again.
+    pub async fn promote(&self) {
+        self.say(redis::cmd("REPLICAOF").arg("NO").arg("ONE")).await;
+    }
+
+    /// Forbids everybody everything that `commands` takes away, in the words of `ACL SETUSER`, or
+    /// permits it again.
+    pub async fn permit(&self, commands: &[&str]) {
+        self.say(redis::cmd("ACL").arg("SETUSER").arg("default").arg(commands)).await;
+    }
+
+    /// Lets the server read what it holds from a file, so slowly that it takes about `time`: from now
+    /// until then it answers nobody anything but `LOADING`.
+    pub async fn load_slowly(&self, time: Duration) {
+        // It looks up from its work once in a kilobyte.
+        for ballast in 0..20 {
+            self.say(redis::cmd("SET").arg(format!("ballast:{ballast}")).arg("x".repeat(2_000))).await;
+        }
+        let delay = time.as_micros() / self.keys().await.len() as u128;
+        self.configure("key-load-delay", &delay.to_string()).await;
+        let mut connection = self.connect().await;
+        // It answers when it has loaded.
+        tokio::spawn(async move { redis::cmd("DEBUG").arg("RELOAD").query_async::<()>(&mut connection).await });
+        until("Redis loads", async || self.is_loading().await).await;
+    }
+
+    /// Waits until everything is loaded.
+    pub async fn has_loaded(&self) {
+        until("Redis has loaded", async || !self.is_loading().await).await;
+    }
+
+    async fn is_loading(&self) -> bool {
+        let Ok(mut connection) = connect(&self.url()).await else { return true };
+        redis::cmd("PING").query_async::<()>(&mut connection).await.is_err()
+    }
+
     /// Every key there is, in order.
     pub async fn keys(&self) -> Vec<String> {
         let mut keys: Vec<String> = self.connect().await.keys("*").await.unwrap();
@@ -96,6 +153,14 @@ impl RedisServer {
         }
     }
 
+    async fn configure(&self, setting: &str, value: &str) {
+        self.say(redis::cmd("CONFIG").arg("SET").arg(setting).arg(value)).await;
+    }
+
+    async fn say(&self, command: &redis::Cmd) {
+        let () = command.query_async(&mut self.connect().await).await.unwrap();
+    }
+
     /// A connection past the program, to look at what it keeps.
     pub async fn connect(&self) -> MultiplexedConnection {
         connect(&self.url()).await.unwrap()
@@ -105,6 +170,10 @@ impl RedisServer {
     async fn launch(&mut self) -> bool {
         let mut process = Command::new(provided("BOXOFFICE_TEST_REDIS_SERVER"))
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"])
+            .arg("--dir")
+            .arg(self.folder.path())
+            // For `load_slowly`: who asks meanwhile is answered.
+            .args(["--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

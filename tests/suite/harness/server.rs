@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -112,6 +113,14 @@ impl Site {
         self.home.url()
     }
 
+    /// Where the SQLite file lies.
+    pub fn folder(&self) -> &Path {
+        match &self.home {
+            Home::Sqlite(folder) => folder.path(),
+            Home::Postgres(_) | Home::Server(_) => panic!("not a file"),
+        }
+    }
+
     /// Runs a statement past the program, as an operator at the SQL prompt would.
     pub async fn run_sql(&self, statement: &str) {
         let database = connect_past(&self.database_url()).await;
@@ -207,11 +216,11 @@ impl Instance {
         self.post("/api/auth/register", &body).send().await.expect(201).person()
     }
 
-    /// Several people, some at once: more than a few dozen hashes are not waited for.
+    /// Several people, some at once: more than a few hashes are not waited for, on a machine that others load.
     pub async fn people(&self, number: usize) -> Vec<Person> {
         let mut people = Vec::with_capacity(number);
         while people.len() < number {
-            let some = (number - people.len()).min(32);
+            let some = (number - people.len()).min(8);
             people.extend(futures_util::future::join_all((0..some).map(|_| self.somebody())).await);
         }
         people

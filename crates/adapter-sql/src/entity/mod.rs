@@ -17,6 +17,7 @@ use chrono::Datelike;
 use domain::ports::StoreError;
 use domain::{EventId, RegistrationId, Timestamp, UserId, Version};
 use sea_orm::prelude::DateTimeUtc;
+use sea_orm::{EntityTrait, IdenStatic, Iterable};
 
 /// Where a value stands that is none.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +59,13 @@ impl Row {
 
 fn number(stored: i64) -> Option<u64> {
     u64::try_from(stored).ok()
+}
+
+/// The columns that this release knows, of a table by this name in a statement. Never `*`: a newer release may add
+/// columns while statements are prepared, and what was prepared before would have more to answer than it said.
+pub(crate) fn columns<E: EntityTrait>(table: &str) -> String {
+    let columns: Vec<_> = E::Column::iter().map(|column| format!("{table}.{}", column.as_str())).collect();
+    columns.join(", ")
 }
 
 /// An id or a version as a column holds it. Ids are below 2^53, and no row is changed 2^63 times.

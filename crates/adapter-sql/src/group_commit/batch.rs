@@ -15,7 +15,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement, TryGetab
 use super::bound::Given;
 use super::ledger::Ledger;
 use super::{Ask, Verdict};
-use crate::entity::{Row, event, registration, stored};
+use crate::entity::{Row, columns, event, registration, stored};
 use crate::error::{failed, is_lock_timeout};
 use crate::idempotency::{self, Kept};
 use crate::tx::{Engine, Tx};
@@ -182,7 +182,8 @@ impl Batch<'_> {
             (Engine::Postgres, Locking::Wait) => (", pg_current_xact_id()::text AS transaction", "FOR UPDATE"),
             (Engine::Sqlite, _) => ("", ""),
         };
-        let sql = format!("SELECT *{transaction} FROM events WHERE {is_wanted} ORDER BY id {lock}");
+        let columns = columns::<event::Entity>("events");
+        let sql = format!("SELECT {columns}{transaction} FROM events WHERE {is_wanted} ORDER BY id {lock}");
         let mut found = HashSet::new();
         for row in self.query(&sql, vec![numbers()]).await? {
             if self.engine == Engine::Postgres {
@@ -349,9 +350,10 @@ impl Batch<'_> {
             .numbers("event_id", wanted.iter().map(|(_, event)| stored(event.get())));
         // Through an index of users: that of events (`+ 0` rules it out) would lead to all who are booked.
         let sql = format!(
-            "SELECT given.user_id AS author, registrations.* FROM {} JOIN users ON users.id = given.user_id \
+            "SELECT given.user_id AS author, {} FROM {} JOIN users ON users.id = given.user_id \
              LEFT JOIN registrations \
              ON registrations.user_id = given.user_id AND registrations.event_id + 0 = given.event_id",
+            columns::<registration::Entity>("registrations"),
             given.table()
         );
         let mut authors = HashSet::new();

@@ -12,7 +12,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement};
 use super::bound::Given;
 use super::{Ask, Verb, Verdict};
 use crate::Sql;
-use crate::entity::{event, stored};
+use crate::entity::{columns, event, stored};
 use crate::error::failed;
 use crate::work::Reading;
 
@@ -63,10 +63,11 @@ async fn look(Reading { db, engine }: Reading, candidates: Vec<Candidate>) -> Re
         .numbers("user_id", candidates.iter().map(|candidate| candidate.user))
         .numbers("event_id", candidates.iter().map(|candidate| candidate.event));
     let sql = format!(
-        "SELECT events.*, given.place AS place, (SELECT status FROM registrations \
+        "SELECT {}, given.place AS place, (SELECT status FROM registrations \
          WHERE registrations.user_id = given.user_id AND registrations.event_id + 0 = given.event_id) AS held \
          FROM {} JOIN events ON events.id = given.event_id \
          WHERE (SELECT true FROM users WHERE users.id = given.user_id)",
+        columns::<event::Entity>("events"),
         given.table()
     );
     let statement = Statement::from_sql_and_values(engine.backend(), sql, given.values());

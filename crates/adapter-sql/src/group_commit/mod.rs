@@ -43,6 +43,7 @@ use domain::ports::{BookError, CancelError, Cause, StoreError};
 use domain::{Committed, EventId, KeyConflict, Once, Registration, UserId};
 use metrics::{counter, gauge, histogram};
 use tokio::sync::{Semaphore, oneshot};
+use tracing::{Instrument, Span};
 
 use crate::lane::locked_by_somebody_else;
 use crate::tx::Engine;
@@ -94,6 +95,8 @@ struct Order {
     arrived: Instant,
     place: Arc<Place>,
     answer: oneshot::Sender<Verdict>,
+    /// From its arrival to its answer.
+    span: Span,
 }
 
 impl Order {
@@ -197,7 +200,8 @@ impl Sql {
         let arrived = Instant::now();
         let (answer, mut answered) = oneshot::channel();
         let place = Arc::new(Place::default());
-        let order = Order { ask, arrived, place: Arc::clone(&place), answer };
+        let span = tracing::info_span!(target: "otel", "booking order");
+        let order = Order { ask, arrived, place: Arc::clone(&place), answer, span };
         if let Err(full) = self.enqueue(order) {
             return Verdict::Store(full);
         }
@@ -357,9 +361,21 @@ impl Drop for Aside {
 }
 
 impl Sql {
-    /// Decides orders in one transaction and tells each what became of it. Answers those whose event
-    /// is held by somebody else, by event, undecided.
-    async fn carry_out_orders(&self, mut orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
+    /// Decides orders together and tells each what became of it. Answers those whose event is held by
+    /// somebody else, by event, undecided.
+    async fn carry_out_orders(&self, orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
+        // A trace of its own: it is a part of what each of them asked for.
+        let batch =
+            tracing::info_span!(target: "otel", parent: None, "booking batch", booking.batch.size = orders.len());
+        if !batch.is_disabled() {
+            for order in &orders {
+                batch.follows_from(&order.span);
+            }
+        }
+        self.decide_together(orders, locking).instrument(batch).await
+    }
+
+    async fn decide_together(&self, mut orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
         let mut held: Vec<(EventId, Vec<Order>)> = Vec::new();
         self.refuse_sold_out(&mut orders).await;
         loop {
@@ -530,8 +546,13 @@ mod tests {
         let (long, short) = (EventId::new(1).unwrap(), EventId::new(2).unwrap());
         let (mut state, begun) = (State::default(), Instant::now());
         let ask = |event| Ask { verb: Verb::Book, by: UserId::new(1).unwrap(), event, once: None };
-        let order =
-            |event| Order { ask: ask(event), arrived: begun, place: Arc::default(), answer: oneshot::channel().0 };
+        let order = |event| Order {
+            ask: ask(event),
+            arrived: begun,
+            place: Arc::default(),
+            answer: oneshot::channel().0,
+            span: Span::none(),
+        };
         for _ in 0..BATCH * 2 {
             state.queue.push(long, order(long));
         }

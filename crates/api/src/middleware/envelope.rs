@@ -18,6 +18,7 @@ use crate::caller::LoggedUser;
 use crate::metrics;
 use crate::openapi::Operations;
 use crate::problem::{Code, PROBLEM_JSON, Problem};
+use crate::trace::Trace;
 
 /// The longest request id of a client's own that is kept.
 const MAX_REQUEST_ID: usize = 128;
@@ -68,16 +69,19 @@ pub(crate) async fn envelope(
         request.head_mut().method = Method::GET;
         request.extensions_mut().insert(Head);
     }
-    let span = tracing::info_span!("request", request_id = request_id.to_str().unwrap_or_default());
-    let response = next.call(request).instrument(span).await?.map_into_boxed_body();
-    let mut response = with_problem(response, request_id.to_str().unwrap_or_default());
+    let id = request_id.to_str().unwrap_or_default();
+    let trace = Trace::begin(&request, method.as_str(), id);
+    let span = tracing::info_span!("request", request_id = id, trace_id = trace.id);
+    // The log's span is the inner one: it is what tasks of other threads take along as the present one.
+    let response = next.call(request).instrument(span).instrument(trace.span.clone()).await?.map_into_boxed_body();
+    let mut response = with_problem(response, id, trace.id.as_deref());
     if method == Method::HEAD && response.response().body().size() == BodySize::Stream {
         // Left out, it would still be waited for.
         let nothing = stream::empty::<Result<Bytes, Infallible>>();
         response = response.map_body(|_, _| BodyStream::new(nothing).boxed());
     }
     finish_headers(&mut response, request_id.clone());
-    record(&response, &method, &request_id, started.elapsed());
+    record(&response, &method, &request_id, trace, started.elapsed());
     Ok(response)
 }
 
@@ -93,7 +97,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 }
 
 /// Gives an error its body: our own problems theirs, the framework's bare refusals one of ours.
-fn with_problem(response: ServiceResponse, request_id: &str) -> ServiceResponse {
+fn with_problem(response: ServiceResponse, request_id: &str, trace_id: Option<&str>) -> ServiceResponse {
     let status = response.status();
     let own = response.response().extensions().get::<Problem>().cloned();
     let bare = || {
@@ -102,7 +106,7 @@ fn with_problem(response: ServiceResponse, request_id: &str) -> ServiceResponse 
     };
     let Some(problem) = own.or_else(|| bare().then(|| bare_refusal(&response))) else { return response };
     let (request, response) = response.into_parts();
-    let mut response = response.set_body(BoxBody::new(problem.body(request_id)));
+    let mut response = response.set_body(BoxBody::new(problem.body(request_id, trace_id)));
     *response.status_mut() = problem.code.status();
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
@@ -135,8 +139,9 @@ fn finish_headers(response: &mut ServiceResponse, request_id: HeaderValue) {
     }
 }
 
-/// Counts the request and writes its access line. The query is left out: people put secrets there.
-fn record(response: &ServiceResponse, method: &Method, request_id: &HeaderValue, elapsed: Duration) {
+/// Counts the request, writes its access line and ends its trace. The query is left out: people put secrets
+/// there.
+fn record(response: &ServiceResponse, method: &Method, request_id: &HeaderValue, trace: Trace, elapsed: Duration) {
     let request = response.request();
     let route = request
         .app_data::<actix_web::web::Data<Operations>>()
@@ -147,6 +152,7 @@ fn record(response: &ServiceResponse, method: &Method, request_id: &HeaderValue,
     tracing::info!(
         target: "access",
         request_id = request_id.to_str().unwrap_or_default(),
+        trace_id = trace.id,
         user_id = actix_web::HttpMessage::extensions(request).get::<LoggedUser>().map(|user| user.0.get()),
         method = method.as_str(),
         route,
@@ -154,6 +160,7 @@ fn record(response: &ServiceResponse, method: &Method, request_id: &HeaderValue,
         status,
         latency_ms = elapsed.as_secs_f64() * 1000.0,
     );
+    trace.end(status);
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ mod users;
 
 use std::future::{Ready, ready};
 
+#[cfg(fuzzing)]
+pub(crate) use self::events::EventListQuery;
 use actix_web::dev::Payload;
 use actix_web::{App, FromRequest, HttpRequest};
 use domain::EventId;

@@ -35,6 +35,7 @@ fn nothing_has_to_be_set_in_development() {
     assert_eq!(settings.bcrypt_cost, 10);
     assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", 3000));
     assert_eq!(settings.rate_limit_per_minute, 100);
+    assert_eq!(settings.login_attempts_per_minute, 10);
     assert!(settings.trusted_proxies.is_empty() && settings.cors_allowed_origins.is_empty());
     assert_eq!(settings.live_max_connections, 10_000);
     assert_eq!((settings.deadlines.shutdown_grace, settings.cache_max_staleness), (Duration::ZERO, Duration::ZERO));
@@ -178,6 +179,7 @@ fn numbers_and_switches_keep_to_their_bounds() {
         ("PORT", "-1"),
         ("RATE_LIMIT_PER_MINUTE", "-1"),
         ("RATE_LIMIT_PER_MINUTE", "1.5"),
+        ("LOGIN_ATTEMPTS_PER_MINUTE", "few"),
         ("LIVE_MAX_CONNECTIONS", "0"),
         ("BCRYPT_COST", "32"),
         ("DATABASE_MIGRATE", "1"),
@@ -310,6 +312,32 @@ fn stores_that_cannot_work_are_refused_with_a_hint() {
     assert!(complaint(&[("DATABASE_URL", "mysql://u:s3cret@db/box")]).contains("must be sqlite://<file>"));
     assert!(!complaint(&[("DATABASE_URL", "mysql://u:s3cret@db/box")]).contains("s3cret"));
     assert!(complaint(&[("REDIS_URL", "rediss://cache")]).contains("TLS to Redis is not supported"));
+}
+
+#[test]
+fn traces_are_sampled_by_the_names_of_the_specification() {
+    let sampling = |name: &str, share: &str| {
+        load(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", share)]).unwrap().sampling
+    };
+    for (name, share, by_parent, ratio) in [
+        ("", "", true, 1.0),
+        ("always_on", "0.5", false, 1.0),
+        ("always_off", "", false, 0.0),
+        ("traceidratio", "0.25", false, 0.25),
+        ("parentbased_traceidratio", "1", true, 1.0),
+        ("parentbased_always_off", "", true, 0.0),
+    ] {
+        assert_eq!(sampling(name, share), Sampling { by_parent, ratio }, "{name}");
+    }
+    for (name, value) in [
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
+        ("OTEL_TRACES_SAMPLER_ARG", "NaN"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"),
+    ] {
+        assert!(complaint(&[(name, value)]).starts_with(&format!("{name}: must ")), "{name} {value}");
+    }
 }
 
 #[test]
