@@ -20,8 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 ///
 /// At most `workers` hashes are computed at once, on threads where nothing else waits, and at most
 /// `max_waiting` wait for one of these; more are refused with [`PasswordsError::Busy`] at once. A
-/// caller whom a busy machine does not get to in time, four seconds unless said otherwise, is refused as well. A caller who stops
-/// waiting gives their place up; a hash that has begun is finished.
+/// caller whom a busy machine does not get to in time, four seconds unless said otherwise, is refused as
+/// well, and at once if that can be foreseen. A caller who stops waiting gives their place up; a hash that
+/// has begun is finished.
 #[derive(Debug)]
 pub struct Bcrypt {
     cost: u32,

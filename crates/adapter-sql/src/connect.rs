@@ -133,6 +133,14 @@ impl Pools {
         }
     }
 
+    /// How many connections read, of a pool of this size.
+    pub(crate) fn readers(&self, pool_size: u32) -> u32 {
+        match self.engine() {
+            Engine::Postgres => readers_of(pool_size),
+            Engine::Sqlite => pool_size.max(1),
+        }
+    }
+
     pub(crate) fn present(&self) -> Arc<Pool> {
         Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -201,7 +209,7 @@ impl Pool {
     /// Whoever writes has connections of their own: however many read, a booking need not wait for one.
     /// They are made when they are needed.
     fn of_postgres(options: &PgConnectOptions, size: u32, acquire: Duration) -> Arc<Self> {
-        let (writers, readers) = (size.div_ceil(2), (size / 2).max(1));
+        let (writers, readers) = (size.div_ceil(2), readers_of(size));
         let trust = Arc::<Trust>::default();
         let pool = |size, options: PgConnectOptions| {
             SqlxPostgresConnector::from_sqlx_postgres_pool(
@@ -222,6 +230,12 @@ impl Pool {
         self.reached_ms.fetch_max(self.age_ms(), Ordering::Relaxed);
     }
 
+    /// Whether the database has answered since that instant.
+    pub(crate) fn has_answered_since(&self, instant: Instant) -> bool {
+        let reached = self.born + Duration::from_millis(self.reached_ms.load(Ordering::Relaxed));
+        reached > instant
+    }
+
     fn silent_for(&self) -> Duration {
         Duration::from_millis(self.age_ms().saturating_sub(self.reached_ms.load(Ordering::Relaxed)))
     }
@@ -229,6 +243,11 @@ impl Pool {
     fn age_ms(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// Half of a pool on Postgres, and at least one.
+fn readers_of(pool_size: u32) -> u32 {
+    (pool_size / 2).max(1)
 }
 
 fn postgres_options(url: &str, deadlines: &SqlDeadlines) -> Result<PgConnectOptions, StoreError> {

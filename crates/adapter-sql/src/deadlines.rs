@@ -15,7 +15,7 @@ const TO_COMMIT: Duration = Duration::from_millis(500);
 pub struct SqlDeadlines {
     /// How long a caller waits for what becomes of a booking or a cancellation.
     pub order: Duration,
-    /// How long an order waits in its line to be taken.
+    /// How long an order waits in its line to be taken, and a list for room.
     pub queue: Duration,
     /// How long an operation waits for a connection, the making of one included.
     pub acquire: Duration,

@@ -15,6 +15,7 @@
 //! | `retry` | what failed and is done again |
 //! | `tx` | transactions, and where the two engines differ in them |
 //! | `group_commit` | bookings and cancellations of many people, committed together |
+//! | `browse` | room for those who look through lists |
 //! | `lane` | the queue before one event's row |
 //! | `migrate` | running the migrations, alone |
 //! | `idempotency` | keys, kept in the transaction of their effect |
@@ -26,6 +27,7 @@
 
 mod audit;
 mod bookings;
+mod browse;
 mod connect;
 mod deadlines;
 mod entity;
@@ -55,10 +57,12 @@ use std::sync::{Arc, OnceLock};
 use domain::ports::{Clock, SeatChanges, StoreError};
 use domain::{SeatChange, Timestamp};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 pub use connect::{PoolState, SqlOptions};
 pub use deadlines::SqlDeadlines;
 
+use browse::Room;
 use connect::Pools;
 use group_commit::Desk;
 use lane::Lanes;
@@ -76,6 +80,9 @@ struct Parts {
     pools: Pools,
     deadlines: SqlDeadlines,
     lanes: Lanes,
+    lists: Room,
+    /// So that however many ask whether the database answers, few are asking it.
+    pings: Arc<Semaphore>,
     desk: Desk,
     totals: Totals,
     outage: Outage,
@@ -91,10 +98,13 @@ impl Sql {
     /// The present tokio runtime, which has to be one with time and IO, will carry all the work.
     pub async fn connect(options: &SqlOptions, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let pools = Pools::open(options).await?;
+        let readers = pools.readers(options.pool_size);
         Ok(Self(Arc::new(Parts {
             pools,
             deadlines: options.deadlines,
             lanes: Lanes::default(),
+            lists: Room::beside_others(readers),
+            pings: Arc::new(Semaphore::new(probe::PINGS)),
             desk: Desk::new(options.pool_size),
             totals: Totals::default(),
             outage: Outage::default(),

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use actix_web::dev::Server;
@@ -19,7 +20,7 @@ use crate::attempts::LogInAttempts;
 use crate::live::Streams;
 use crate::middleware::client_address::TrustedProxies;
 use crate::middleware::cors::{Origins, cors};
-use crate::middleware::due::due;
+use crate::middleware::due::{Room, due};
 use crate::middleware::envelope::envelope;
 use crate::middleware::rate_limit::{RateLimit, standard_headers};
 use crate::middleware::representation::representation;
@@ -31,6 +32,8 @@ use crate::trace::Traces;
 
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Connections, beside as many as there may be live streams.
+const BESIDES_STREAMS: usize = 1_000;
 /// Bytes of an answer that wait for the connection before more is asked of its body: a few states of
 /// a live stream, for they get old here; the head and a usual body at once.
 const WRITE_BUFFER: usize = 4 << 10;
@@ -170,6 +173,7 @@ pub fn serve(
     let streams = Data::new(Streams::new(live_max_connections, draining.clone()));
     let draining = Data::new(draining);
     let kept = Data::new(deadlines);
+    let room = Data::new(Room::new());
     let trusted_proxies = TrustedProxies::new(trusted_proxies);
     let rate_limit = RateLimit::new(rate_limit_per_minute, trusted_proxies.clone());
     tokio::spawn(rate_limit.forget_idle_clients());
@@ -186,6 +190,7 @@ pub fn serve(
             .app_data(trusted_proxies.clone())
             .app_data(attempts.clone())
             .app_data(kept.clone())
+            .app_data(room.clone())
             // The governor wants a service whose future can be moved: only the router's is.
             .wrap(Condition::new(rate_limit.is_on(), rate_limit.governor()))
             .wrap(from_fn(due))
@@ -198,7 +203,12 @@ pub fn serve(
             .default_service(web::to(unmatched))
             .into_app()
     });
+    let workers = available_parallelism().map_or(1, usize::from);
+    let streams = usize::try_from(live_max_connections).unwrap_or(usize::MAX);
     Ok(server
+        .workers(workers)
+        // More wait to be accepted, and take neither memory nor descriptors.
+        .max_connections(streams.saturating_add(BESIDES_STREAMS).div_ceil(workers))
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(deadlines.head)
         .h1_write_buffer_size(WRITE_BUFFER)

@@ -37,7 +37,7 @@ const BODIES_BYTES: u64 = 16 << 20;
 /// Log-ins that may wait for a core, for each core: at the default cost, less than two seconds of work.
 const WAITING_PER_CORE: usize = 32;
 /// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1024;
+const BACKLOG: u32 = 4096;
 /// Bytes that the system takes for a client before it has sent them: of a live stream, what waits is old
 /// by the time it is read.
 #[cfg(target_os = "linux")]

@@ -10,6 +10,7 @@
 //! | `retries` | failures of which clients hear nothing |
 //! | `program` | the program's own end, by force or in good order |
 //! | `clients` | those who hang up, dribble or flood |
+//! | `overload` | more than can be done |
 //! | `matrix` | what is answered, and how soon, for each state of Postgres and Redis |
 //! | `schedule` | faults in a random order |
 //! | `upgrade` | a newer release that moves the schema ahead |
@@ -18,6 +19,7 @@ mod clients;
 mod crowd;
 mod ledger;
 mod matrix;
+mod overload;
 mod postgres;
 mod program;
 mod redis;
