@@ -1,12 +1,13 @@
 //! bcrypt, bounded: hashing is slow on purpose, and must slow nobody else.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bcrypt::BcryptError;
 use domain::ports::{Cause, Passwords, PasswordsError};
 use domain::{Password, PasswordHash};
+use metrics::{counter, histogram};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -32,6 +33,18 @@ pub struct Bcrypt {
     places: Arc<Semaphore>,
     /// A place at work.
     workers: Arc<Semaphore>,
+    /// How many places there are at work, and in all.
+    limit: usize,
+    all: usize,
+}
+
+/// How busy the workers are that hash passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PasswordLoad {
+    /// Hashes being computed.
+    pub running: usize,
+    /// Hashes that wait for a worker.
+    pub waiting: usize,
 }
 
 impl Bcrypt {
@@ -40,15 +53,25 @@ impl Bcrypt {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(cost: u32, workers: usize, max_waiting: usize) -> Self {
-        let workers = workers.max(1);
+        let limit = workers.max(1);
+        let all = limit.saturating_add(max_waiting).min(Semaphore::MAX_PERMITS);
         Self {
             cost,
             patience: PATIENCE,
             dummy: dummy(cost),
             runtime: Handle::current(),
-            places: Arc::new(Semaphore::new(workers.saturating_add(max_waiting).min(Semaphore::MAX_PERMITS))),
-            workers: Arc::new(Semaphore::new(workers)),
+            places: Arc::new(Semaphore::new(all)),
+            workers: Arc::new(Semaphore::new(limit)),
+            limit,
+            all,
         }
+    }
+
+    /// How many hashes are computed, and how many wait to be.
+    pub fn load(&self) -> PasswordLoad {
+        let running = self.limit - self.workers.available_permits().min(self.limit);
+        let taken = self.all - self.places.available_permits().min(self.all);
+        PasswordLoad { running, waiting: taken.saturating_sub(running) }
     }
 
     /// Runs `work` on a blocking thread when a worker is free. The places are given back by the
@@ -61,9 +84,15 @@ impl Bcrypt {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordsError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| PasswordsError::Busy)?;
+        let busy = || {
+            counter!("password_hashes_refused_total").increment(1);
+            PasswordsError::Busy
+        };
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy())?;
+        let begun = Instant::now();
         let worker = timeout(self.patience, Arc::clone(&self.workers).acquire_owned()).await;
-        let worker = worker.map_err(|_| PasswordsError::Busy)?.map_err(fault)?;
+        let worker = worker.map_err(|_| busy())?.map_err(fault)?;
+        histogram!("password_hash_wait_duration_seconds").record(begun.elapsed());
         self.runtime
             .spawn_blocking(move || {
                 let _held = (place, worker);
@@ -206,6 +235,7 @@ mod tests {
         at_work.await.unwrap();
         let mut second = Box::pin(bcrypt.verify("x", None));
         assert!(now_or_never(&mut second).await.is_none(), "the second waits");
+        assert_eq!(bcrypt.load(), PasswordLoad { running: 1, waiting: 1 });
         assert!(matches!(bcrypt.verify("x", None).await, Err(PasswordsError::Busy)));
 
         drop(second);
@@ -214,6 +244,7 @@ mod tests {
         release.send(()).unwrap();
         assert!(!third.await.unwrap());
         first.await.unwrap().unwrap();
+        assert_eq!(bcrypt.load(), PasswordLoad { running: 0, waiting: 0 });
     }
 
     #[tokio::test]

@@ -13,10 +13,11 @@ use sea_orm::sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sea_orm::sqlx::{ConnectOptions, Connection, Error as SqlxError};
+use sea_orm::sqlx::{self, ConnectOptions, Connection, Database, Error as SqlxError};
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector};
 use tokio::runtime::Handle;
 
+use crate::line::{self, Line};
 use crate::tx::{Engine, LOCK_WAIT, STATEMENT_WAIT};
 
 /// How long an operation waits for a connection, the making of one included.
@@ -52,20 +53,31 @@ pub struct SqlOptions {
     pub pool_size: u32,
 }
 
-/// How many connections are open.
+/// How the connections of a pool are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolState {
-    /// All of them.
-    pub size: u32,
-    /// Those that nobody uses.
+    /// What they are for: `writer` or `reader`.
+    pub name: &'static str,
+    /// How many there may be.
+    pub max: u32,
+    /// How many are open.
+    pub open: u32,
+    /// How many of them nobody uses.
     pub idle: u32,
+    /// How many operations wait for one.
+    pub waiting: u32,
 }
 
 /// The connections in use, and how to replace them.
 pub(crate) struct Pools {
     present: RwLock<Arc<Pool>>,
     renewal: Renewal,
+    /// Before those that write, and before those that read.
+    lines: [Arc<Line>; 2],
 }
+
+/// The names of the pools.
+const NAMES: [&str; 2] = ["writer", "reader"];
 
 /// Connections that live and die together.
 pub(crate) struct Pool {
@@ -89,16 +101,17 @@ enum Renewal {
 impl Pools {
     pub(crate) async fn open(options: &SqlOptions) -> Result<Self, StoreError> {
         let pool_size = options.pool_size.max(1);
+        let lines = NAMES.map(Line::before);
         if options.url.starts_with("sqlite:") {
             let (writer, reader) = open_sqlite(&options.url, pool_size).await?;
             let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
             let reader = SqlxSqliteConnector::from_sqlx_sqlite_pool(reader);
-            Ok(Self { present: RwLock::new(Pool::new(writer, reader)), renewal: Renewal::Sqlite })
+            Ok(Self { present: RwLock::new(Pool::new(writer, reader)), renewal: Renewal::Sqlite, lines })
         } else if options.url.starts_with("postgres:") || options.url.starts_with("postgresql:") {
             let options = Box::new(postgres_options(&options.url)?);
             let pool = Pool::of_postgres(&options, pool_size);
             pool.writer.get_postgres_connection_pool().acquire().await.map_err(unreachable)?;
-            Ok(Self { present: RwLock::new(pool), renewal: Renewal::Postgres { options, pool_size } })
+            Ok(Self { present: RwLock::new(pool), renewal: Renewal::Postgres { options, pool_size }, lines })
         } else {
             Err(StoreError::fault("the database's URL must begin with sqlite:, postgres: or postgresql:"))
         }
@@ -140,20 +153,25 @@ impl Pools {
         true
     }
 
-    pub(crate) fn state(&self) -> PoolState {
+    pub(crate) fn states(&self) -> [PoolState; 2] {
         let present = self.present();
         let pools = [&present.writer, &present.reader];
-        let (size, idle) = match self.engine() {
-            Engine::Postgres => {
-                let pools = pools.map(DatabaseConnection::get_postgres_connection_pool);
-                (pools.map(PgPool::size), pools.map(PgPool::num_idle))
-            }
-            Engine::Sqlite => {
-                let pools = pools.map(DatabaseConnection::get_sqlite_connection_pool);
-                (pools.map(SqlitePool::size), pools.map(SqlitePool::num_idle))
-            }
+        let counts = match self.engine() {
+            Engine::Postgres => pools.map(DatabaseConnection::get_postgres_connection_pool).map(counts),
+            Engine::Sqlite => pools.map(DatabaseConnection::get_sqlite_connection_pool).map(counts),
         };
-        PoolState { size: size.iter().sum(), idle: u32::try_from(idle.iter().sum::<usize>()).unwrap_or(u32::MAX) }
+        [0, 1].map(|which| {
+            let (max, open, idle) = counts[which];
+            PoolState { name: NAMES[which], max, open, idle, waiting: self.lines[which].length() }
+        })
+    }
+
+    pub(crate) fn writer_line(&self) -> &Arc<Line> {
+        &self.lines[0]
+    }
+
+    pub(crate) fn reader_line(&self) -> &Arc<Line> {
+        &self.lines[1]
     }
 
     pub(crate) async fn close(&self) {
@@ -195,6 +213,13 @@ impl Pool {
     }
 }
 
+/// How many connections there may be, are, and are idle.
+fn counts<DB: Database>(pool: &sqlx::Pool<DB>) -> (u32, u32, u32) {
+    let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+    // The two are counted one after the other.
+    (pool.options().get_max_connections(), pool.size(), idle.min(pool.size()))
+}
+
 fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url).map_err(unreachable)?;
     Ok(options
@@ -221,8 +246,13 @@ fn postgres_pool(pool_size: u32) -> PgPoolOptions {
                 if meta.idle_for >= TRUSTED_IDLE {
                     connection.ping().await?;
                 }
+                line::served();
                 Ok(true)
             })
+        })
+        .after_connect(|_, _| {
+            line::served();
+            Box::pin(async { Ok(()) })
         })
 }
 
@@ -250,6 +280,14 @@ async fn open_sqlite(url: &str, readers: u32) -> Result<(SqlitePool, SqlitePool)
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
+            .before_acquire(|_, _| {
+                line::served();
+                Box::pin(async { Ok(true) })
+            })
+            .after_connect(|_, _| {
+                line::served();
+                Box::pin(async { Ok(()) })
+            })
     };
     let writing = options.clone().create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
     let begun = Instant::now();

@@ -48,7 +48,10 @@ impl Sql {
         E: Failure,
     {
         let pool = self.0.pools.present();
-        let work = work(Reading { db: Statements::of(pool.reader.clone()), engine: self.0.pools.engine() });
+        let work = work(Reading {
+            db: Statements::of(pool.reader.clone(), self.0.pools.reader_line()),
+            engine: self.0.pools.engine(),
+        });
         // A read has no fate: whoever gives it up loses nothing.
         self.carry_out(name, &pool, &Fate::default(), work).await
     }
@@ -66,7 +69,7 @@ impl Sql {
         let fate = Arc::new(Fate::default());
         let work = work(Writing {
             sql: self.clone(),
-            db: Statements::of(pool.writer.clone()),
+            db: Statements::of(pool.writer.clone(), self.0.pools.writer_line()),
             engine: self.0.pools.engine(),
             fate: Arc::clone(&fate),
             begun: Instant::now(),

@@ -33,6 +33,7 @@ pub mod server;
 mod trace;
 mod wire;
 
+pub use metrics::Metrics;
 pub use openapi::openapi_json;
 pub use server::{Draining, HttpOptions, Services, serve};
 pub use trace::Traces;

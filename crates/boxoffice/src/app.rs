@@ -17,17 +17,17 @@ use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Se
 use chrono::TimeDelta;
 use domain::ports::{Clock, Events, Passwords, Probe, Registrations, SeatChanges, Sessions, Tokens, Users};
 use domain::{PersonName, Timestamp, User};
-use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, lookup_host};
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::secret_file::random_secret;
 use crate::settings::{Environment, Settings};
-use crate::telemetry::{self, TraceContext};
+use crate::telemetry::{self, Gauges, TraceContext};
 
 /// What an admin is called who was not given a name.
 pub(crate) const ADMIN_NAME: &str = "Administrator";
@@ -118,12 +118,21 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     let changes = seat_changes(shared);
     sql.announce_to(Arc::clone(&changes));
     let live = Arc::new(LiveSeats::new(changes, Arc::clone(&events), Arc::new(sql.clone())));
+    let gauges = Gauges {
+        metrics,
+        sql: sql.clone(),
+        cache: Arc::clone(&cache),
+        redis: redis.clone(),
+        passwords: passwords(&settings),
+        runtime: Handle::current(),
+    };
     let use_cases = UseCases::new(
         &settings,
         &secret,
         &sql,
         events,
         Arc::new(CachedRegistrations::new(Arc::new(sql.clone()), cache)),
+        Arc::clone(&gauges.passwords) as Arc<dyn Passwords>,
         Arc::clone(&clock),
     )?;
     ensure_admin(&settings, &use_cases.accounts).await?;
@@ -141,7 +150,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
         database: Arc::new(sql.clone()),
         redis: redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>),
         clock: Arc::clone(&clock),
-        metrics: metrics.clone(),
+        metrics: Arc::new(gauges.clone()),
         traces: settings.otlp_endpoint.is_some().then(|| Arc::new(TraceContext) as Arc<dyn api::Traces>),
     };
     let options = HttpOptions {
@@ -157,7 +166,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
 
     let mut jobs = JoinSet::new();
     jobs.spawn(async move { live.run().await });
-    jobs.spawn(keep_metrics(metrics, sql.clone()));
+    jobs.spawn(keep_metrics(gauges.metrics));
     jobs.spawn(purge_regularly(sql.clone(), clock));
 
     announce(&settings, address);
@@ -183,12 +192,10 @@ impl UseCases {
         sql: &Sql,
         events: Arc<dyn Events>,
         registrations: Arc<dyn Registrations>,
+        passwords: Arc<dyn Passwords>,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let cores = available_parallelism().map_or(1, usize::from);
         let users: Arc<dyn Users> = Arc::new(SharedUsers::new(Arc::new(sql.clone())));
-        let passwords: Arc<dyn Passwords> =
-            Arc::new(Bcrypt::new(settings.bcrypt_cost, cores, cores * WAITING_PER_CORE));
         let tokens: Arc<dyn Tokens> =
             Arc::new(Hs256Tokens::new(secret, settings.jwt_previous_secret.as_ref(), settings.access_token_ttl_secs)?);
         let accounts = Accounts::new(
@@ -214,8 +221,15 @@ impl UseCases {
     /// The use cases for an operator at the command line: no cache, and tokens that nobody outside
     /// of this process accepts.
     pub(crate) fn for_operator(settings: &Settings, sql: &Sql, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        Self::new(settings, &random_secret()?, sql, Arc::new(sql.clone()), Arc::new(sql.clone()), clock)
+        let (events, registrations) = (Arc::new(sql.clone()), Arc::new(sql.clone()));
+        Self::new(settings, &random_secret()?, sql, events, registrations, passwords(settings), clock)
     }
+}
+
+/// Hashes passwords on every core.
+fn passwords(settings: &Settings) -> Arc<Bcrypt> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    Arc::new(Bcrypt::new(settings.bcrypt_cost, cores, cores * WAITING_PER_CORE))
 }
 
 /// Connects to the database.
@@ -327,17 +341,12 @@ fn bound_what_waits(_: &SockRef<'_>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Folds histograms into their buckets and looks at the pool, every few seconds.
-async fn keep_metrics(metrics: PrometheusHandle, sql: Sql) {
-    let (idle, busy) =
-        (gauge!("database_connections", "state" => "idle"), gauge!("database_connections", "state" => "busy"));
+/// Folds histograms into their buckets, every few seconds.
+async fn keep_metrics(metrics: PrometheusHandle) {
     let mut ticks = interval(telemetry::UPKEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let pool = sql.pool_state();
-        idle.set(pool.idle);
-        busy.set(pool.size.saturating_sub(pool.idle));
         metrics.run_upkeep();
     }
 }

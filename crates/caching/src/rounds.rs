@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::ports::StoreError;
+use metrics::histogram;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
@@ -152,6 +153,11 @@ where
         }
     }
 
+    /// How many have asked and have no run yet.
+    pub(crate) fn gathered(&self) -> usize {
+        self.inner.rooms().values().map(|room| room.waiting.len()).sum()
+    }
+
     /// How many keys are asked for.
     #[cfg(test)]
     pub(crate) fn open(&self) -> usize {
@@ -185,12 +191,14 @@ where
     A: Clone + Send + 'static,
 {
     async fn run(mut self) {
+        let sizes = histogram!("cache_round_size", "round" => self.inner.name);
         while let Some(waiters) = self.gather() {
             let waiters: Vec<_> = waiters.into_iter().filter(|waiter| !waiter.answer.is_closed()).collect();
             if waiters.is_empty() {
                 continue;
             }
             let span = self.span(&waiters);
+            sizes.record(f64::from(u32::try_from(waiters.len()).unwrap_or(u32::MAX)));
             let (questions, answers): (Vec<Q>, Vec<oneshot::Sender<A>>) =
                 waiters.into_iter().map(|waiter| (waiter.question, waiter.answer)).unzip();
             let run = async { (self.inner.run)(self.key.clone(), questions).await };

@@ -225,6 +225,53 @@ stories! {
         api.stop().await;
     }
 
+    async fn what_is_used_up_is_measured_and_everything_is_explained(site: Site) {
+        let api = site.start().await;
+        let admin = api.admin().await;
+        let ada = api.somebody().await;
+        let event = api.event(&admin, 1).await;
+        let measured = [
+            "booking_queue_wait_duration_seconds_count",
+            "booking_batch_duration_seconds_count",
+            "booking_batch_size_count",
+            "database_commit_duration_seconds_count",
+            "password_hash_wait_duration_seconds_count",
+            "cache_round_size_count",
+        ];
+        let mut before = Vec::new();
+        for name in measured {
+            before.push(metric(&api, name, &[]).await);
+        }
+        api.book(event, &ada).await.expect(201);
+        api.log_in(&ada.email, PASSWORD).await.expect(200);
+        api.detail(event).await;
+        for (name, before) in measured.iter().zip(before) {
+            until(name, async || metric(&api, name, &[]).await > before).await;
+        }
+        for pool in ["writer", "reader"] {
+            let of = [("pool", pool)];
+            assert!(metric(&api, "database_connections_max", &of).await >= 1.0, "{pool}");
+            assert!(metric(&api, "database_connection_wait_duration_seconds_count", &of).await >= 1.0, "{pool}");
+        }
+        for name in ["http_requests_in_flight", "tokio_workers", "process_resident_memory_bytes", "process_open_fds"] {
+            assert!(metric(&api, name, &[]).await >= 1.0, "{name}");
+        }
+        if site.redis.is_some() {
+            assert!(metric(&api, "redis_command_duration_seconds_count", &[("command", "GETRANGE")]).await >= 1.0);
+            assert!(metric(&api, "redis_up", &[]).await >= 1.0);
+        }
+        let text = api.get("/metrics").send().await.text();
+        for line in text.lines() {
+            if let Some((name, _)) = line.strip_prefix("# TYPE ").and_then(|declared| declared.split_once(' ')) {
+                assert!(text.contains(&format!("# HELP {name} ")), "nobody says what {name} is");
+            }
+        }
+        for name in ["booking_queue_length", "database_connections_waiting", "password_hashes_waiting", "cache_readers_waiting"] {
+            assert!(text.contains(&format!("# TYPE {name} gauge")), "{name}");
+        }
+        api.stop().await;
+    }
+
     async fn an_access_line_says_who_asked_what_and_how_it_went(site: Site) {
         keep_log();
         let api = site.start().await;
