@@ -11,6 +11,7 @@ use adapter_memory::{MemoryBodies, MemorySeatChanges};
 use adapter_redis::{Redis, RedisBodies, RedisSeatChanges};
 use adapter_sql::{Sql, SqlOptions};
 use anyhow::{Context, anyhow, bail};
+use api::admin::{AdminServices, serve_admin};
 use api::{Draining, HttpOptions, Services};
 use application::{Access, Accounts, Catalogue, EnsureAdminError, LiveSeats, Profile, SeatBookings, SignUp};
 use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, SharedUsers, Tiered};
@@ -64,12 +65,18 @@ pub struct Running {
     server: JoinHandle<std::io::Result<()>>,
     jobs: JoinSet<()>,
     sql: Sql,
+    admin: Option<AdminPort>,
 }
 
 impl Running {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where operators are answered, if they have a port of their own.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     /// Waits for the server to end by itself, which it never should.
@@ -96,6 +103,40 @@ impl Running {
         if timeout(CLOSE_WITHIN, self.sql.close()).await.is_err() {
             tracing::warn!("the database did not let its connections go in time");
         }
+        // Last, so that everything before can be watched.
+        if let Some(admin) = self.admin {
+            admin.handle.stop(false).await;
+        }
+    }
+}
+
+/// The port for operators.
+struct AdminPort {
+    address: SocketAddr,
+    handle: ServerHandle,
+}
+
+impl AdminPort {
+    async fn open(
+        host: &str,
+        port: u16,
+        gauges: &Gauges,
+        redis: Option<Arc<dyn Probe>>,
+        draining: Draining,
+    ) -> anyhow::Result<Self> {
+        let listener =
+            listen(host, port).await.with_context(|| format!("ADMIN_PORT: cannot listen on {host} port {port}"))?;
+        let address = listener.local_addr()?;
+        let services = AdminServices {
+            database: Arc::new(gauges.sql.clone()),
+            redis,
+            inside: Arc::new(gauges.clone()),
+            metrics: Arc::new(gauges.clone()),
+        };
+        let server = serve_admin(listener, services, draining).context("ADMIN_PORT: the server cannot start")?;
+        let handle = server.handle();
+        tokio::spawn(server);
+        Ok(Self { address, handle })
     }
 }
 
@@ -137,9 +178,16 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     )?;
     ensure_admin(&settings, &use_cases.accounts).await?;
 
-    let listener = listen(&settings).await?;
+    let listener = listen(&settings.host, settings.port)
+        .await
+        .with_context(|| format!("HOST, PORT: cannot listen on {} port {}", settings.host, settings.port))?;
     let address = listener.local_addr()?;
     let draining = Draining::default();
+    let redis = redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>);
+    let admin = match settings.admin_port {
+        None => None,
+        Some(port) => Some(AdminPort::open(&settings.host, port, &gauges, redis.clone(), draining.clone()).await?),
+    };
     let services = Services {
         access: use_cases.access,
         accounts: use_cases.accounts,
@@ -148,7 +196,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
         live: Arc::clone(&live),
         profile: use_cases.profile,
         database: Arc::new(sql.clone()),
-        redis: redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>),
+        redis,
         clock: Arc::clone(&clock),
         metrics: Arc::new(gauges.clone()),
         traces: settings.otlp_endpoint.is_some().then(|| Arc::new(TraceContext) as Arc<dyn api::Traces>),
@@ -170,7 +218,10 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     jobs.spawn(purge_regularly(sql.clone(), clock));
 
     announce(&settings, address);
-    Ok(Running { address, shutdown_grace: settings.shutdown_grace, draining, handle, server, jobs, sql })
+    if let Some(admin) = &admin {
+        tracing::info!("operators are answered at http://{}", admin.address);
+    }
+    Ok(Running { address, shutdown_grace: settings.shutdown_grace, draining, handle, server, jobs, sql, admin })
 }
 
 /// What people can do, over adapters.
@@ -314,17 +365,13 @@ fn seat_changes(shared: Option<Shared>) -> Arc<dyn SeatChanges> {
     }
 }
 
-async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
-    let Settings { host, port, .. } = settings;
-    let bind = async {
-        let address = lookup_host((host.as_str(), *port)).await?.next().context("the name has no address")?;
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        bound_what_waits(&SockRef::from(&socket))?;
-        socket.bind(address)?;
-        anyhow::Ok(socket.listen(BACKLOG)?.into_std()?)
-    };
-    bind.await.with_context(|| format!("HOST, PORT: cannot listen on {host} port {port}"))
+async fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
+    let address = lookup_host((host, port)).await?.next().context("the name has no address")?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    bound_what_waits(&SockRef::from(&socket))?;
+    socket.bind(address)?;
+    Ok(socket.listen(BACKLOG)?.into_std()?)
 }
 
 /// Every connection that is accepted has these from its listener.

@@ -130,7 +130,8 @@ impl Site {
         let settings = Settings::load(Purpose::Serve, variables, self.directory.path())?;
         let running = start(settings, self.clock.clone()).await?;
         let base = format!("http://{}", running.address());
-        Ok(Instance { running: Some(running), ..Instance::at(base) })
+        let admin = running.admin_address().map(|address| format!("http://{address}"));
+        Ok(Instance { admin, running: Some(running), ..Instance::at(base) })
     }
 
     /// Starts an instance as a process of its own, whose clock is the system's.
@@ -143,6 +144,7 @@ impl Site {
 pub struct Instance {
     running: Option<Running>,
     base: String,
+    admin: Option<String>,
     client: reqwest::Client,
 }
 
@@ -159,12 +161,17 @@ impl Instance {
     /// A client of an instance that runs elsewhere.
     pub fn at(base: String) -> Self {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { running: None, base, client }
+        Self { running: None, base, admin: None, client }
     }
 
     /// Where it listens: `http://127.0.0.1:port`.
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// A client of its port for operators, which it has to have.
+    pub fn for_operators(&self) -> Self {
+        Self::at(self.admin.clone().expect("ADMIN_PORT is set"))
     }
 
     /// A request to a path.

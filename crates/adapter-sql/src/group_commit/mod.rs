@@ -294,7 +294,9 @@ impl Lane {
             self.serving.push(event);
             all.extend(orders.into_iter().filter(Order::take));
         }
-        all.iter().for_each(|order| waits.record(order.arrived.elapsed()));
+        for order in &all {
+            waits.record(order.arrived.elapsed());
+        }
         Some(all)
     }
 }

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use adapter_crypto::Bcrypt;
 use adapter_redis::Redis;
-use adapter_sql::Sql;
+use adapter_sql::{PoolState, Sql};
+use api::admin::{Inside, Load, PoolLoad};
+use async_trait::async_trait;
 use caching::Cache;
+use domain::ports::StoreError;
 use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::Handle;
@@ -53,6 +56,32 @@ impl Gauges {
         gauge!("tokio_tasks_alive").set(count(runtime.num_alive_tasks()));
         gauge!("tokio_queue_length").set(count(runtime.global_queue_depth()));
         metrics_process::Collector::default().collect();
+    }
+}
+
+#[async_trait]
+impl Inside for Gauges {
+    fn load(&self) -> Load {
+        let pools = self.sql.pool_states().map(|PoolState { name, max, open, idle, waiting }| PoolLoad {
+            name,
+            max,
+            busy: open - idle,
+            idle,
+            waiting,
+        });
+        let passwords = self.passwords.load();
+        Load {
+            pools: pools.into(),
+            bookings_waiting: self.sql.waiting_orders(),
+            readers_waiting: self.cache.waiting(),
+            passwords_running: passwords.running,
+            passwords_waiting: passwords.waiting,
+        }
+    }
+
+    async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+        let status = self.sql.migration_status().await?;
+        Ok(status.into_iter().filter(|(_, applied)| !applied).map(|(name, _)| name).collect())
     }
 }
 
