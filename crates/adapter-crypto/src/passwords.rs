@@ -54,6 +54,8 @@ impl Bcrypt {
     /// Outside of a tokio runtime.
     pub fn new(cost: u32, workers: usize, max_waiting: usize) -> Self {
         let limit = workers.max(1);
+        // So that there is one to be watched before anybody is refused.
+        counter!("password_hashes_refused_total").increment(0);
         let all = limit.saturating_add(max_waiting).min(Semaphore::MAX_PERMITS);
         Self {
             cost,
