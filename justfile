@@ -38,6 +38,10 @@ test-one FILTER:
 test-deployment:
     tests/deployment
 
+# Read the files of deploy/ and the shell scripts with hadolint, promtool, shellcheck and their like
+test-files:
+    tests/files
+
 # Find what clippy and rustfmt would have otherwise
 lint:
     cargo fmt --all --check
@@ -90,6 +94,14 @@ bench:
 # Measure how answers keep their speed from ten thousand to a million events
 bench-growth:
     bench/growth
+
+# Feed the parsers with what a fuzzer makes up, for SECONDS each
+fuzz seconds="15":
+    tests/fuzz {{ seconds }}
+
+# Look whether what the program is built of has known weaknesses, and licences that fit
+audit:
+    tests/dependencies advisories
 
 # Do exactly what CI does
 ci:

@@ -1,8 +1,9 @@
+# shellcheck shell=bash disable=SC2034 # what is set here is for those who source it
 # Private Postgres and Redis servers on free ports of 127.0.0.1, for the tests and for `just dev-full`.
 # To be sourced by bash under `set -euo pipefail`:
 #
 #   services_install   installs what is missing (apt-get as root or by sudo), or says what to install;
-#                      `services_install browser nginx curl` sees to these as well
+#                      `services_install browser nginx curl sqlite3 c++ promtool systemd python` sees to these too
 #   services_start     starts both servers and sets POSTGRES_URL, REDIS_URL and REDIS_SERVER
 #   services_stop      stops them and removes their files; for an EXIT trap
 #
@@ -24,7 +25,12 @@ services_install() {
     find_redis_server >/dev/null || packages+=(redis-server)
     [[ " $* " != *' browser '* ]] || command -v chromedriver >/dev/null || packages+=(chromium chromium-driver)
     [[ " $* " != *' nginx '* ]] || command -v nginx >/dev/null || packages+=(nginx-light)
+    [[ " $* " != *' c++ '* ]] || command -v c++ >/dev/null || packages+=(g++)
     [[ " $* " != *' curl '* ]] || command -v curl >/dev/null || packages+=(curl)
+    [[ " $* " != *' sqlite3 '* ]] || command -v sqlite3 >/dev/null || packages+=(sqlite3)
+    [[ " $* " != *' promtool '* ]] || command -v promtool >/dev/null || packages+=(prometheus)
+    [[ " $* " != *' systemd '* ]] || command -v systemd-analyze >/dev/null || packages+=(systemd)
+    [[ " $* " != *' python '* ]] || python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     [ ${#packages[@]} -gt 0 ] || return 0
 
     local as_root=()

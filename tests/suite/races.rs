@@ -536,7 +536,7 @@ impl<'a> Service<'a> {
 
     /// What `boxoffice check` looks at.
     async fn assert_audited(&self) {
-        let options = SqlOptions { url: self.site.database_url(), pool_size: 1 };
+        let options = SqlOptions::new(self.site.database_url(), 1);
         let sql = Sql::connect(&options, self.site.clock.clone()).await.unwrap();
         assert_eq!(sql.inconsistencies().await.unwrap(), []);
         sql.close().await;

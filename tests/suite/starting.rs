@@ -184,7 +184,7 @@ async fn refuse_what_is_behind(site: Site) {
     let site = site.with("DATABASE_MIGRATE", "false");
     site.start().await.stop().await;
 
-    let options = SqlOptions { url: site.database_url(), pool_size: 1 };
+    let options = SqlOptions::new(site.database_url(), 1);
     let sql = Sql::connect(&options, site.clock.clone()).await.unwrap();
     sql.migrate_down().await.unwrap();
     let status = sql.migration_status().await.unwrap();

@@ -13,14 +13,14 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-/// How long a caller waits for a worker: so long that the answer still comes within ten seconds.
+/// How long a caller usually waits for a worker: so long that the answer still comes within ten seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Hashes passwords with bcrypt.
 ///
 /// At most `workers` hashes are computed at once, on threads where nothing else waits, and at most
 /// `max_waiting` wait for one of these; more are refused with [`PasswordsError::Busy`] at once. A
-/// caller whom a busy machine does not get to in four seconds is refused as well. A caller who stops
+/// caller whom a busy machine does not get to in time, four seconds unless said otherwise, is refused as well. A caller who stops
 /// waiting gives their place up; a hash that has begun is finished.
 #[derive(Debug)]
 pub struct Bcrypt {
@@ -74,6 +74,12 @@ impl Bcrypt {
         let running = self.limit - self.workers.available_permits().min(self.limit);
         let taken = self.all - self.places.available_permits().min(self.all);
         PasswordLoad { running, waiting: taken.saturating_sub(running) }
+    }
+
+    /// The same, with callers who wait this long for a worker.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Runs `work` on a blocking thread when a worker is free. The places are given back by the
@@ -251,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_is_not_reached_in_time_is_refused_and_makes_room() {
-        let bcrypt = Bcrypt { patience: Duration::from_millis(1), ..Bcrypt::new(COST, 1, 1) };
+        let bcrypt = Bcrypt::new(COST, 1, 1).with_patience(Duration::from_millis(1));
         let worker = Arc::clone(&bcrypt.workers).acquire_owned().await.unwrap();
         for _ in 0..3 {
             assert!(matches!(bcrypt.verify("x", None).await, Err(PasswordsError::Busy)));

@@ -51,7 +51,7 @@ struct Server {
 }
 
 impl Redis {
-    /// What all the work for one call may take: the wait for a connection, the command, and its
+    /// What all the work for one call may usually take: the wait for a connection, the command, and its
     /// repetition if the connection turns out to be dead.
     pub const BUDGET: Duration = Duration::from_millis(80);
 
@@ -73,7 +73,12 @@ impl Redis {
         Self::with_budget(url, Self::BUDGET)
     }
 
-    fn with_budget(url: &str, budget: Duration) -> Result<Self, InvalidUrl> {
+    /// The same, with another budget than the [usual](Self::BUDGET).
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime.
+    pub fn with_budget(url: &str, budget: Duration) -> Result<Self, InvalidUrl> {
         let info = url.into_connection_info().map_err(|_| InvalidUrl)?;
         let (address, runtime, health) = (info.addr().to_string(), Handle::current(), Arc::<Health>::default());
         let client = Client::open(info.clone()).map_err(|_| InvalidUrl)?;

@@ -17,14 +17,9 @@ use sea_orm::sqlx::{self, ConnectOptions, Connection, Database, Error as SqlxErr
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector};
 use tokio::runtime::Handle;
 
+use crate::SqlDeadlines;
 use crate::line::{self, Line};
-use crate::tx::{Engine, LOCK_WAIT, STATEMENT_WAIT};
-
-/// How long an operation waits for a connection, the making of one included.
-const ACQUIRE_WAIT: Duration = Duration::from_secs(5);
-
-/// How long `SQLite` waits for the write lock of another process.
-const BUSY_WAIT: Duration = Duration::from_secs(5);
+use crate::tx::Engine;
 
 /// A connection that was idle for longer is asked whether it lives before it is used.
 const TRUSTED_IDLE: Duration = Duration::from_millis(100);
@@ -51,6 +46,15 @@ pub struct SqlOptions {
     /// The greatest number of connections: on Postgres one half for writing and one for reading, at
     /// least one of each; on `SQLite` of those that read, beside the one that writes.
     pub pool_size: u32,
+    /// How long anything may take.
+    pub deadlines: SqlDeadlines,
+}
+
+impl SqlOptions {
+    /// So many connections to this database, with the usual deadlines.
+    pub fn new(url: impl Into<String>, pool_size: u32) -> Self {
+        Self { url: url.into(), pool_size, deadlines: SqlDeadlines::default() }
+    }
 }
 
 /// How the connections of a pool are used.
@@ -93,6 +97,7 @@ enum Renewal {
     Postgres {
         options: Box<PgConnectOptions>,
         pool_size: u32,
+        acquire: Duration,
     },
     /// A file does not die.
     Sqlite,
@@ -100,18 +105,19 @@ enum Renewal {
 
 impl Pools {
     pub(crate) async fn open(options: &SqlOptions) -> Result<Self, StoreError> {
-        let pool_size = options.pool_size.max(1);
+        let (pool_size, deadlines) = (options.pool_size.max(1), &options.deadlines);
         let lines = NAMES.map(Line::before);
         if options.url.starts_with("sqlite:") {
-            let (writer, reader) = open_sqlite(&options.url, pool_size).await?;
+            let (writer, reader) = open_sqlite(&options.url, pool_size, deadlines).await?;
             let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
             let reader = SqlxSqliteConnector::from_sqlx_sqlite_pool(reader);
             Ok(Self { present: RwLock::new(Pool::new(writer, reader)), renewal: Renewal::Sqlite, lines })
         } else if options.url.starts_with("postgres:") || options.url.starts_with("postgresql:") {
-            let options = Box::new(postgres_options(&options.url)?);
-            let pool = Pool::of_postgres(&options, pool_size);
+            let (options, acquire) = (Box::new(postgres_options(&options.url, deadlines)?), deadlines.acquire);
+            let pool = Pool::of_postgres(&options, pool_size, acquire);
             pool.writer.get_postgres_connection_pool().acquire().await.map_err(unreachable)?;
-            Ok(Self { present: RwLock::new(pool), renewal: Renewal::Postgres { options, pool_size }, lines })
+            let renewal = Renewal::Postgres { options, pool_size, acquire };
+            Ok(Self { present: RwLock::new(pool), renewal, lines })
         } else {
             Err(StoreError::fault("the database's URL must begin with sqlite:, postgres: or postgresql:"))
         }
@@ -131,7 +137,7 @@ impl Pools {
     /// Replaces the pool if the database has not answered through it for long. Answers whether the
     /// pool is closed now, by this call or an earlier one.
     pub(crate) fn replace_if_dead(&self, pool: &Pool, runtime: &Handle) -> bool {
-        let Renewal::Postgres { options, pool_size } = &self.renewal else {
+        let Renewal::Postgres { options, pool_size, acquire } = &self.renewal else {
             return false;
         };
         let mut present = self.present.write().unwrap_or_else(PoisonError::into_inner);
@@ -144,7 +150,7 @@ impl Pools {
         }
         // Pools keep house in the runtime they are made in.
         let _here = runtime.enter();
-        *present = Pool::of_postgres(options, *pool_size);
+        *present = Pool::of_postgres(options, *pool_size, *acquire);
         for old in old.map(PgPool::clone) {
             // Closed from the call on; the future only waits for the connections to follow.
             drop(old.close());
@@ -191,10 +197,10 @@ impl Pool {
 
     /// Whoever writes has connections of their own: however many read, a booking need not wait for one.
     /// They are made when they are needed.
-    fn of_postgres(options: &PgConnectOptions, size: u32) -> Arc<Self> {
+    fn of_postgres(options: &PgConnectOptions, size: u32, acquire: Duration) -> Arc<Self> {
         let (writers, readers) = (size.div_ceil(2), (size / 2).max(1));
         let pool = |size, options: PgConnectOptions| {
-            SqlxPostgresConnector::from_sqlx_postgres_pool(postgres_pool(size).connect_lazy_with(options))
+            SqlxPostgresConnector::from_sqlx_postgres_pool(postgres_pool(size, acquire).connect_lazy_with(options))
         };
         Self::new(pool(writers, options.clone().options(BY_INDEX)), pool(readers, options.clone()))
     }
@@ -220,25 +226,25 @@ fn counts<DB: Database>(pool: &sqlx::Pool<DB>) -> (u32, u32, u32) {
     (pool.options().get_max_connections(), pool.size(), idle.min(pool.size()))
 }
 
-fn postgres_options(url: &str) -> Result<PgConnectOptions, StoreError> {
+fn postgres_options(url: &str, deadlines: &SqlDeadlines) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url).map_err(unreachable)?;
     Ok(options
         .application_name("boxoffice")
         .statement_cache_capacity(STATEMENTS)
         .options([
-            ("lock_timeout", LOCK_WAIT.as_millis().to_string()),
-            ("statement_timeout", STATEMENT_WAIT.as_millis().to_string()),
-            ("idle_in_transaction_session_timeout", "10000".to_owned()),
+            ("lock_timeout", deadlines.lock.as_millis().to_string()),
+            ("statement_timeout", deadlines.statement.as_millis().to_string()),
+            ("idle_in_transaction_session_timeout", deadlines.idle_in_transaction.as_millis().to_string()),
             // Compiling a plan takes longer than any statement here.
             ("jit", "off".to_owned()),
         ])
         .disable_statement_logging())
 }
 
-fn postgres_pool(pool_size: u32) -> PgPoolOptions {
+fn postgres_pool(pool_size: u32, acquire: Duration) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(pool_size)
-        .acquire_timeout(ACQUIRE_WAIT)
+        .acquire_timeout(acquire)
         // A round trip for every use of a connection that was in use a moment ago is wasted.
         .test_before_acquire(false)
         .before_acquire(|connection, meta| {
@@ -257,7 +263,11 @@ fn postgres_pool(pool_size: u32) -> PgPoolOptions {
 }
 
 /// The pool of one that writes, and the pool of those that read.
-async fn open_sqlite(url: &str, readers: u32) -> Result<(SqlitePool, SqlitePool), StoreError> {
+async fn open_sqlite(
+    url: &str,
+    readers: u32,
+    deadlines: &SqlDeadlines,
+) -> Result<(SqlitePool, SqlitePool), StoreError> {
     let options = SqliteConnectOptions::from_str(url).map_err(unreachable)?;
     let path = options.get_filename().to_owned();
     if url.contains(":memory:") || url.contains("mode=memory") || path.as_os_str().is_empty() {
@@ -268,7 +278,7 @@ async fn open_sqlite(url: &str, readers: u32) -> Result<(SqlitePool, SqlitePool)
             .map_err(|error| StoreError::fault(format!("{} cannot be made: {error}", folder.display())))?;
     }
     let options = options
-        .busy_timeout(BUSY_WAIT)
+        .busy_timeout(deadlines.lock)
         .foreign_keys(true)
         .synchronous(SqliteSynchronous::Full)
         .statement_cache_capacity(STATEMENTS)
@@ -276,7 +286,7 @@ async fn open_sqlite(url: &str, readers: u32) -> Result<(SqlitePool, SqlitePool)
     let pool = |connections: u32| {
         SqlitePoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(ACQUIRE_WAIT)
+            .acquire_timeout(deadlines.acquire)
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)

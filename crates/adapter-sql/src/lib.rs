@@ -8,6 +8,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `deadlines` | how long anything may take |
 //! | `connect` | pools, and what every connection is told |
 //! | `work` | tasks, their deadlines, and what becomes of a write that misses one |
 //! | `statement` | statements, with spans for whoever collects traces |
@@ -26,6 +27,7 @@
 mod audit;
 mod bookings;
 mod connect;
+mod deadlines;
 mod entity;
 mod error;
 mod events;
@@ -55,6 +57,7 @@ use domain::{SeatChange, Timestamp};
 use tokio::runtime::Handle;
 
 pub use connect::{PoolState, SqlOptions};
+pub use deadlines::SqlDeadlines;
 
 use connect::Pools;
 use group_commit::Desk;
@@ -70,6 +73,7 @@ pub struct Sql(Arc<Parts>);
 
 struct Parts {
     pools: Pools,
+    deadlines: SqlDeadlines,
     lanes: Lanes,
     desk: Desk,
     totals: Totals,
@@ -87,6 +91,7 @@ impl Sql {
         let pools = Pools::open(options).await?;
         Ok(Self(Arc::new(Parts {
             pools,
+            deadlines: options.deadlines,
             lanes: Lanes::default(),
             desk: Desk::new(options.pool_size),
             totals: Totals::default(),

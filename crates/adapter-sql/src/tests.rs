@@ -51,7 +51,7 @@ impl Store {
     }
 
     async fn connect(url: &str, wall: &Arc<Wall>) -> Sql {
-        let options = SqlOptions { url: url.to_owned(), pool_size: 8 };
+        let options = SqlOptions::new(url, 8);
         Sql::connect(&options, Arc::clone(wall) as Arc<dyn Clock>).await.unwrap()
     }
 

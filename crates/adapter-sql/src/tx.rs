@@ -17,18 +17,6 @@ use crate::error::{commit_failed, failed};
 use crate::statement::Statements;
 use crate::work::{Fate, Writing};
 
-/// How long a write waits for somebody else's lock, the wait for its turn and its connection
-/// included.
-pub(crate) const LOCK_WAIT: Duration = Duration::from_millis(4_500);
-
-/// How long a statement may take. A row's lock is waited for twice by whoever is not first in its
-/// queue, and the lock's own timeout counts each wait by itself; this one counts both.
-pub(crate) const STATEMENT_WAIT: Duration = Duration::from_millis(4_800);
-
-/// When a write that works on many rows has to be done with them, to be committed before its caller is
-/// told that there was no answer in time.
-const WORK_WAIT: Duration = Duration::from_millis(8_500);
-
 /// A write that has waited this long already is given less time at the lock.
 const NOTABLE_WAIT: Duration = Duration::from_millis(250);
 
@@ -108,7 +96,7 @@ impl Writing {
             news: Mutex::default(),
         };
         if self.engine == Engine::Postgres && self.begun.elapsed() > NOTABLE_WAIT {
-            let left = LOCK_WAIT.saturating_sub(self.begun.elapsed()).as_millis().max(50);
+            let left = self.sql.0.deadlines.lock.saturating_sub(self.begun.elapsed()).as_millis().max(50);
             let hurry = format!("SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {}", left + 300);
             tx.execute_unprepared(&hurry).await.map_err(failed)?;
         }
@@ -119,7 +107,7 @@ impl Writing {
     /// work is much.
     pub(crate) async fn take_all_the_time(&self, tx: &Tx) -> Result<(), StoreError> {
         if self.engine == Engine::Postgres {
-            let left = WORK_WAIT.saturating_sub(self.begun.elapsed()).as_millis().max(50);
+            let left = self.sql.0.deadlines.work().saturating_sub(self.begun.elapsed()).as_millis().max(50);
             tx.execute_unprepared(&format!("SET LOCAL statement_timeout = {left}")).await.map_err(failed)?;
         }
         Ok(())
@@ -127,7 +115,7 @@ impl Writing {
 
     /// When a wait for a lock has to end.
     pub(crate) fn patience_ends(&self) -> Instant {
-        self.begun + LOCK_WAIT
+        self.begun + self.sql.0.deadlines.lock
     }
 }
 

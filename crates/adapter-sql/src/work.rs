@@ -9,7 +9,7 @@ use std::any::Any;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use domain::ports::{Cause, StoreError};
 use tokio::task::{JoinError, JoinHandle};
@@ -20,9 +20,6 @@ use crate::connect::Pool;
 use crate::error::Failure;
 use crate::statement::Statements;
 use crate::tx::Engine;
-
-/// How long a caller waits for an answer.
-const DEADLINE: Duration = Duration::from_secs(9);
 
 /// What a reading operation works with.
 pub(crate) struct Reading {
@@ -95,7 +92,7 @@ impl Sql {
         let begun = Instant::now();
         let span = tracing::info_span!(target: "otel", "database", otel.name = name);
         let mut task = self.0.runtime.spawn(work.instrument(span).in_current_span());
-        let answer = match tokio::time::timeout(DEADLINE, &mut task).await {
+        let answer = match tokio::time::timeout(self.0.deadlines.answer(), &mut task).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(ended)) => Err(ended_early(ended, fate).into()),
             Err(_) => {

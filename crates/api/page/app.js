@@ -528,7 +528,7 @@ const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.t
 function words(problem) {
   if (!(problem instanceof Problem)) console.error(problem);
   if (problem.errors?.length) return problem.errors.map(({ field, message }) => `${field} ${message}.`).join(" ");
-  return problem.code === "rate_limited" ? `${problem.message} That is ${count(problem.retryAfter, "second")}.` : problem.message;
+  return problem.status === 429 ? `${problem.message} That is ${count(problem.retryAfter, "second")}.` : problem.message;
 }
 
 /** An instant as a datetime-local input has it: the reader's own time, to the minute. */

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::metrics::Metrics;
 use crate::reply;
-use crate::routes::{PROBE_DEADLINE, State, exposition};
+use crate::routes::{State, exposition};
 use crate::server::Draining;
 
 /// How long the last answer may take once the server is stopping, in seconds.
@@ -35,6 +35,8 @@ pub struct AdminServices {
     pub inside: Arc<dyn Inside>,
     /// What has been counted.
     pub metrics: Arc<dyn Metrics>,
+    /// How long a dependency may take to answer.
+    pub probe: Duration,
 }
 
 /// What an instance knows of itself.
@@ -105,9 +107,9 @@ async fn live() -> HttpResponse {
 /// As `/health/ready` of the API, with everything that may be the reason.
 async fn ready(services: Data<AdminServices>, draining: Data<Draining>, begun: Data<Instant>) -> HttpResponse {
     let (database, redis, pending) = futures_util::join!(
-        probe(Some(&*services.database)),
-        probe(services.redis.as_deref()),
-        tokio::time::timeout(PROBE_DEADLINE, services.inside.pending_migrations()),
+        probe(Some(&*services.database), services.probe),
+        probe(services.redis.as_deref(), services.probe),
+        tokio::time::timeout(services.probe, services.inside.pending_migrations()),
     );
     let stopping = draining.has_begun();
     let (status, name) = match (stopping || database.state == State::Down, redis.state) {
@@ -130,10 +132,10 @@ async fn ready(services: Data<AdminServices>, draining: Data<Draining>, begun: D
         .body(reply::render(&details))
 }
 
-async fn probe(dependency: Option<&dyn Probe>) -> Health {
+async fn probe(dependency: Option<&dyn Probe>, within: Duration) -> Health {
     let Some(dependency) = dependency else { return Health { state: State::NotConfigured, latency_ms: None } };
     let asked = Instant::now();
-    match tokio::time::timeout(PROBE_DEADLINE, dependency.ping()).await {
+    match tokio::time::timeout(within, dependency.ping()).await {
         Ok(Ok(())) => Health { state: State::Up, latency_ms: Some(millis(asked.elapsed())) },
         Ok(Err(_)) | Err(_) => Health { state: State::Down, latency_ms: None },
     }

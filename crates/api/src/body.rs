@@ -2,11 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use actix_web::web::{Bytes, BytesMut};
+use actix_web::web::{Bytes, BytesMut, Data};
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use domain::{Fingerprint, IdempotencyKey, Once, Timestamp};
 use futures_util::StreamExt;
@@ -15,13 +14,12 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::field::{self, Violation};
+use crate::middleware::due::Due;
 use crate::problem::{Code, Problem};
+use crate::server::HttpDeadlines;
 
 /// The largest body there is a use for.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
-
-/// How long a body may take to arrive.
-const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A request's body, read whole.
 ///
@@ -120,10 +118,15 @@ impl FromRequest for RequestBody {
         let request = request.clone();
         let payload = payload.take();
         Box::pin(async move {
-            let bytes = match tokio::time::timeout(READ_DEADLINE, read(&request, payload)).await {
+            let deadlines = request.app_data::<Data<HttpDeadlines>>().ok_or(Code::InternalError)?;
+            // What a client takes to send it is not the server's time.
+            Due::watch(&request);
+            Due::postpone(&request, deadlines.body + deadlines.request);
+            let bytes = match tokio::time::timeout(deadlines.body, read(&request, payload)).await {
                 Ok(bytes) => bytes,
                 Err(_) => Err(Problem::detailed(Code::MalformedRequest, "The body did not arrive in time.")),
             };
+            Due::postpone(&request, deadlines.request);
             Ok(Self { request, bytes })
         })
     }

@@ -9,6 +9,7 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use application::{Access, AccessError, Admin, Bearer, SignedIn};
 use domain::UserId;
 
+use crate::middleware::due::Due;
 use crate::problem::{Code, Problem};
 use crate::server::services;
 
@@ -67,6 +68,7 @@ impl<P: Proof> FromRequest for Caller<P> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
+            Due::watch(&request);
             let token = bearer(&request)?;
             let (proof, user) = P::prove(&services(&request)?.access, token).await?;
             if let Some(user) = user {

@@ -11,6 +11,7 @@
 //! | `wire` | the shapes clients see, with their conversions from the domain's |
 //! | `caller`, `body`, `query`, `field`, `conditional` | parsing: who asks, and for what |
 //! | `reply`, `problem` | answering: the shapes of success, the one table of errors |
+//! | `attempts` | how often somebody may try to log in |
 //! | `rendered` | bodies kept with the values they were rendered from |
 //! | `live` | streams that stay open: Server-Sent Events and WebSockets |
 //! | `middleware` | what happens around every request |
@@ -18,10 +19,13 @@
 //! | `openapi` | the document, collected from the routes and completed from the problem table |
 
 pub mod admin;
+mod attempts;
 mod body;
 mod caller;
 mod conditional;
 mod field;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod live;
 mod metrics;
 mod middleware;
@@ -37,5 +41,5 @@ mod wire;
 
 pub use metrics::Metrics;
 pub use openapi::openapi_json;
-pub use server::{Draining, HttpOptions, Services, serve};
+pub use server::{Draining, HttpDeadlines, HttpOptions, Services, serve};
 pub use trace::Traces;

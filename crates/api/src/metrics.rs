@@ -71,8 +71,14 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        IN_FLIGHT.with(|gauge| gauge.decrement(1.0));
+        // A worker that ends drops what it still has after its own values.
+        let _ = IN_FLIGHT.try_with(|gauge| gauge.decrement(1.0));
     }
+}
+
+/// One attempt to log in.
+pub(crate) fn log_in(outcome: &'static str) {
+    counter!("log_in_attempts_total", "outcome" => outcome).increment(1);
 }
 
 /// One booking or cancellation that was tried.

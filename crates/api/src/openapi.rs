@@ -101,9 +101,13 @@ fn complete(document: &OpenApi) -> Value {
     components["headers"] = headers();
     components["schemas"]["Problem"] = problem_schema(false);
     components["schemas"]["ValidationProblem"] = problem_schema(true);
-    // What streams carry is not a body, so nothing refers to it.
     components["schemas"]["SeatState"] = json!(wire::SeatState::schema());
     components["schemas"]["DeletedSeats"] = json!(wire::DeletedSeats::schema());
+    // The data of each event within the text: OpenAPI 3.1 has no word of its own for that.
+    let stream = &mut document["paths"]["/api/events/{id}/seats/stream"]["get"]["responses"]["200"];
+    let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    stream["content"]["text/event-stream"]["schema"]["contentSchema"] =
+        json!({ "anyOf": [reference("SeatState"), reference("DeletedSeats")] });
     if let Some(paths) = document["paths"].as_object_mut() {
         for (path, item) in paths {
             for method in METHODS {

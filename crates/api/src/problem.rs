@@ -103,6 +103,8 @@ codes! {
         "This address speaks WebSocket only. Open it as one: `ws://` or `wss://`, version 13.";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, "Too many requests",
         "Too many requests came from this address. Wait for the time in `Retry-After`.";
+    TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS, "Too many log-in attempts",
+        "Too many attempts to log in failed, from this address or for this account. Wait for the time in `Retry-After`. Who is logged in already stays so.";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR, "Internal error",
         "The server failed. It is not the request's fault; the request id helps to find out why.";
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "Unavailable",
@@ -179,9 +181,9 @@ impl Problem {
         self
     }
 
-    /// Too many requests; the next one is admitted after this many seconds.
-    pub(crate) fn rate_limited(retry_after_secs: u64) -> Self {
-        Self { retry_after_secs: Some(retry_after_secs), ..Self::new(Code::RateLimited) }
+    /// The problem of this code; the next try is admitted after this many seconds.
+    pub(crate) fn later(code: Code, retry_after_secs: u64) -> Self {
+        Self { retry_after_secs: Some(retry_after_secs), ..Self::new(code) }
     }
 
     /// Not ready, because of these dependencies.
@@ -290,7 +292,10 @@ impl From<AccessError> for Problem {
     fn from(error: AccessError) -> Self {
         match error {
             AccessError::Unauthenticated => Code::Unauthenticated.into(),
-            AccessError::Forbidden => Code::Forbidden.into(),
+            AccessError::Forbidden => {
+                tracing::warn!(target: "security", "what takes an admin was refused");
+                Code::Forbidden.into()
+            }
             AccessError::Store(error) => error.into(),
         }
     }

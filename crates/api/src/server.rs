@@ -14,9 +14,12 @@ use ipnet::IpNet;
 use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
+use crate::attempts::LogInAttempts;
 use crate::live::Streams;
 use crate::metrics::Metrics;
+use crate::middleware::client_address::TrustedProxies;
 use crate::middleware::cors::{Origins, cors};
+use crate::middleware::due::due;
 use crate::middleware::envelope::envelope;
 use crate::middleware::rate_limit::{RateLimit, standard_headers};
 use crate::middleware::representation::representation;
@@ -28,8 +31,6 @@ use crate::trace::Traces;
 
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a client may take to send a request's head.
-const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// Bytes of an answer that wait for the connection before more is asked of its body: a few states of
 /// a live stream, for they get old here; the head and a usual body at once.
 const WRITE_BUFFER: usize = 4 << 10;
@@ -64,10 +65,13 @@ pub struct Services {
 }
 
 /// How the server treats its clients.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct HttpOptions {
     /// Requests a client may make to `/api` a minute, and at once; 0 for no limit.
     pub rate_limit_per_minute: u32,
+    /// Log-ins that may fail, a minute and at once, from one client and for one account; 0 for no limit.
+    /// Without a limit of requests there is none of attempts either.
+    pub login_attempts_per_minute: u32,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Origins whose pages may call the API.
@@ -76,6 +80,21 @@ pub struct HttpOptions {
     pub allow_localhost_origins: bool,
     /// How many live streams may be open at once.
     pub live_max_connections: u32,
+    /// How long each part of a request may take.
+    pub deadlines: HttpDeadlines,
+}
+
+/// How long each part of a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpDeadlines {
+    /// Its head, to arrive.
+    pub head: Duration,
+    /// Its body, to arrive.
+    pub body: Duration,
+    /// Everything from there to its answer.
+    pub request: Duration,
+    /// A dependency, to say that it is there.
+    pub probe: Duration,
 }
 
 /// Tells the readiness check that the program is about to stop, and live streams when it does.
@@ -140,16 +159,22 @@ pub fn serve(
     let renderings = Data::new(Renderings::new());
     let HttpOptions {
         rate_limit_per_minute,
+        login_attempts_per_minute,
         trusted_proxies,
         allowed_origins,
         allow_localhost_origins,
         live_max_connections,
+        deadlines,
     } = options;
     let origins = Data::new(Origins::new(allowed_origins, allow_localhost_origins));
     let streams = Data::new(Streams::new(live_max_connections, draining.clone()));
     let draining = Data::new(draining);
-    let rate_limit = RateLimit::new(rate_limit_per_minute, trusted_proxies);
+    let kept = Data::new(deadlines);
+    let trusted_proxies = TrustedProxies::new(trusted_proxies);
+    let rate_limit = RateLimit::new(rate_limit_per_minute, trusted_proxies.clone());
     tokio::spawn(rate_limit.forget_idle_clients());
+    let attempts = LogInAttempts::new(if rate_limit.is_on() { login_attempts_per_minute } else { 0 });
+    let (trusted_proxies, attempts) = (Data::new(trusted_proxies), Data::new(attempts));
     let server = HttpServer::new(move || {
         App::new()
             .app_data(services.clone())
@@ -158,8 +183,12 @@ pub fn serve(
             .app_data(renderings.clone())
             .app_data(origins.clone())
             .app_data(streams.clone())
+            .app_data(trusted_proxies.clone())
+            .app_data(attempts.clone())
+            .app_data(kept.clone())
             // The governor wants a service whose future can be moved: only the router's is.
             .wrap(Condition::new(rate_limit.is_on(), rate_limit.governor()))
+            .wrap(from_fn(due))
             .wrap(from_fn(standard_headers))
             .wrap(from_fn(representation))
             .wrap(cors(&origins))
@@ -171,7 +200,7 @@ pub fn serve(
     });
     Ok(server
         .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_DEADLINE)
+        .client_request_timeout(deadlines.head)
         .h1_write_buffer_size(WRITE_BUFFER)
         // Whoever hangs up while a stream is open is gone, and is noticed at once.
         .h1_allow_half_closed(false)

@@ -12,7 +12,7 @@ use adapter_redis::{Redis, RedisBodies, RedisSeatChanges};
 use adapter_sql::{Sql, SqlOptions};
 use anyhow::{Context, anyhow, bail};
 use api::admin::{AdminServices, serve_admin};
-use api::{Draining, HttpOptions, Services};
+use api::{Draining, HttpDeadlines, HttpOptions, Services};
 use application::{Access, Accounts, Catalogue, EnsureAdminError, LiveSeats, Profile, SeatBookings, SignUp};
 use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, SharedUsers, Tiered};
 use chrono::TimeDelta;
@@ -51,8 +51,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
 const PURGE_EVERY: Duration = Duration::from_hours(1);
 /// How long an outcome is kept with its idempotency key.
 const KEYS_KEPT: TimeDelta = TimeDelta::days(7);
-/// From the wish to stop until everything has stopped, at the latest.
-const STOP_WITHIN: Duration = Duration::from_secs(28);
+/// From the wish to stop until everything has stopped, at the latest; the last traces have two seconds more.
+const STOP_WITHIN: Duration = Duration::from_secs(27);
 /// How long closing the database's connections may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -117,22 +117,10 @@ struct AdminPort {
 }
 
 impl AdminPort {
-    async fn open(
-        host: &str,
-        port: u16,
-        gauges: &Gauges,
-        redis: Option<Arc<dyn Probe>>,
-        draining: Draining,
-    ) -> anyhow::Result<Self> {
+    async fn open(host: &str, port: u16, services: AdminServices, draining: Draining) -> anyhow::Result<Self> {
         let listener =
             listen(host, port).await.with_context(|| format!("ADMIN_PORT: cannot listen on {host} port {port}"))?;
         let address = listener.local_addr()?;
-        let services = AdminServices {
-            database: Arc::new(gauges.sql.clone()),
-            redis,
-            inside: Arc::new(gauges.clone()),
-            metrics: Arc::new(gauges.clone()),
-        };
         let server = serve_admin(listener, services, draining).context("ADMIN_PORT: the server cannot start")?;
         let handle = server.handle();
         tokio::spawn(server);
@@ -145,16 +133,17 @@ impl AdminPort {
 pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
     // Before everything that counts something.
     let metrics = telemetry::metrics()?;
+    let deadlines = settings.deadlines;
     let secret = settings.signing_secret()?;
     let sql = connect(&settings, Arc::clone(&clock)).await?;
     ensure_migrated(&settings, &sql).await?;
-    let redis = settings.redis_url.as_ref().map(|url| connect_redis(url.expose())).transpose()?;
+    let redis = settings.redis_url.as_ref().map(|url| connect_redis(url.expose(), deadlines.redis)).transpose()?;
     let shared = match &redis {
         None => None,
         Some(redis) => Some(Shared::new(redis, &secret, &sql).await?),
     };
-    let cache_options = CacheOptions { max_staleness: settings.cache_max_staleness };
-    let cache = Cache::new(Arc::new(sql.clone()), bodies(shared.as_ref()), cache_options);
+    let cache_options = CacheOptions { max_staleness: settings.cache_max_staleness, patience: deadlines.shared_read() };
+    let cache = Cache::new(Arc::new(sql.clone()), bodies(shared.as_ref(), deadlines.far_body()), cache_options);
     let events: Arc<dyn Events> = Arc::new(CachedEvents::new(Arc::new(sql.clone()), Arc::clone(&cache)));
     let changes = seat_changes(shared);
     sql.announce_to(Arc::clone(&changes));
@@ -186,7 +175,16 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     let redis = redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>);
     let admin = match settings.admin_port {
         None => None,
-        Some(port) => Some(AdminPort::open(&settings.host, port, &gauges, redis.clone(), draining.clone()).await?),
+        Some(port) => {
+            let services = AdminServices {
+                database: Arc::new(sql.clone()),
+                redis: redis.clone(),
+                inside: Arc::new(gauges.clone()),
+                metrics: Arc::new(gauges.clone()),
+                probe: deadlines.probe,
+            };
+            Some(AdminPort::open(&settings.host, port, services, draining.clone()).await?)
+        }
     };
     let services = Services {
         access: use_cases.access,
@@ -203,10 +201,17 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     };
     let options = HttpOptions {
         rate_limit_per_minute: settings.rate_limit_per_minute,
+        login_attempts_per_minute: settings.login_attempts_per_minute,
         trusted_proxies: settings.trusted_proxies.clone(),
         allowed_origins: settings.cors_allowed_origins.clone(),
         allow_localhost_origins: settings.environment == Environment::Development,
         live_max_connections: settings.live_max_connections,
+        deadlines: HttpDeadlines {
+            head: deadlines.head,
+            body: deadlines.body,
+            request: deadlines.request,
+            probe: deadlines.probe,
+        },
     };
     let server = api::serve(listener, services, options, draining.clone()).context("the server cannot start")?;
     let handle = server.handle();
@@ -221,7 +226,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     if let Some(admin) = &admin {
         tracing::info!("operators are answered at http://{}", admin.address);
     }
-    Ok(Running { address, shutdown_grace: settings.shutdown_grace, draining, handle, server, jobs, sql, admin })
+    Ok(Running { address, shutdown_grace: deadlines.shutdown_grace, draining, handle, server, jobs, sql, admin })
 }
 
 /// What people can do, over adapters.
@@ -246,7 +251,7 @@ impl UseCases {
         passwords: Arc<dyn Passwords>,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let users: Arc<dyn Users> = Arc::new(SharedUsers::new(Arc::new(sql.clone())));
+        let users: Arc<dyn Users> = Arc::new(SharedUsers::new(Arc::new(sql.clone()), settings.deadlines.shared_read()));
         let tokens: Arc<dyn Tokens> =
             Arc::new(Hs256Tokens::new(secret, settings.jwt_previous_secret.as_ref(), settings.access_token_ttl_secs)?);
         let accounts = Accounts::new(
@@ -280,13 +285,14 @@ impl UseCases {
 /// Hashes passwords on every core.
 fn passwords(settings: &Settings) -> Arc<Bcrypt> {
     let cores = available_parallelism().map_or(1, usize::from);
-    Arc::new(Bcrypt::new(settings.bcrypt_cost, cores, cores * WAITING_PER_CORE))
+    let bcrypt = Bcrypt::new(settings.bcrypt_cost, cores, cores * WAITING_PER_CORE);
+    Arc::new(bcrypt.with_patience(settings.deadlines.password_queue))
 }
 
 /// Connects to the database.
 pub(crate) async fn connect(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Sql> {
     let url = settings.database_url.expose().to_owned();
-    let options = SqlOptions { url, pool_size: settings.database_pool_size };
+    let options = SqlOptions { url, pool_size: settings.database_pool_size, deadlines: settings.deadlines.sql() };
     Sql::connect(&options, clock)
         .await
         .with_context(|| format!("DATABASE_URL: cannot connect to {}", settings.database_url))
@@ -326,8 +332,8 @@ async fn ensure_admin(settings: &Settings, accounts: &Accounts) -> anyhow::Resul
     }
 }
 
-fn connect_redis(url: &str) -> anyhow::Result<Redis> {
-    Redis::new(url).context("REDIS_URL: cannot be used")
+fn connect_redis(url: &str, budget: Duration) -> anyhow::Result<Redis> {
+    Redis::with_budget(url, budget).context("REDIS_URL: cannot be used")
 }
 
 /// What instances share through Redis, proved by a seal. It keeps its purpose apart from that of
@@ -347,12 +353,12 @@ impl Shared {
 }
 
 /// Where cached bodies lie: in the process, and behind it in Redis if there is one.
-fn bodies(shared: Option<&Shared>) -> Arc<dyn Bodies> {
+fn bodies(shared: Option<&Shared>, patience: Duration) -> Arc<dyn Bodies> {
     let near: Arc<dyn Bodies> = Arc::new(MemoryBodies::new(BODIES_BYTES));
     match shared {
         None => near,
         Some(Shared { redis, seal, .. }) => {
-            Arc::new(Tiered::new(near, Arc::new(RedisBodies::new(redis.clone(), seal.clone()))))
+            Arc::new(Tiered::new(near, Arc::new(RedisBodies::new(redis.clone(), seal.clone())), patience))
         }
     }
 }

@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`settings`] | every setting, from the environment and `config/` |
+//! | [`deadlines`] | how long each hop of a request may take |
 //! | [`app`] | adapters behind ports, use cases over ports, the server on top |
 //! | [`cli`] | the commands |
 //! | `seed` | the people and events of a demonstration |
@@ -14,6 +15,7 @@
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod deadlines;
 mod descriptors;
 mod secret_file;
 mod seed;

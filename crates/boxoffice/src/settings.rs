@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use secrecy::SecretString;
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
+use crate::deadlines::{Contradiction, Deadlines};
 use crate::secret_file;
 use crate::url::{DatabaseUrl, OtlpUrl, RedisUrl};
 
@@ -28,7 +30,7 @@ const DEFAULT: &str = include_str!("../../../config/default.toml");
 const ENVIRONMENT: &str = "BOXOFFICE_ENV";
 
 /// The names of all other settings. In files they are written in lower case.
-const NAMES: [&str; 27] = [
+const NAMES: [&str; 39] = [
     "DATABASE_URL",
     "DATABASE_POOL_SIZE",
     "DATABASE_MIGRATE",
@@ -44,9 +46,21 @@ const NAMES: [&str; 27] = [
     "PORT",
     "ADMIN_PORT",
     "RATE_LIMIT_PER_MINUTE",
+    "LOGIN_ATTEMPTS_PER_MINUTE",
     "TRUSTED_PROXIES",
     "CORS_ALLOWED_ORIGINS",
     "LIVE_MAX_CONNECTIONS",
+    "HEAD_TIMEOUT",
+    "BODY_TIMEOUT",
+    "REQUEST_TIMEOUT",
+    "BOOKING_QUEUE_TIMEOUT",
+    "PASSWORD_QUEUE_TIMEOUT",
+    "DATABASE_ACQUIRE_TIMEOUT",
+    "DATABASE_STATEMENT_TIMEOUT",
+    "DATABASE_LOCK_TIMEOUT",
+    "DATABASE_IDLE_IN_TRANSACTION_TIMEOUT",
+    "REDIS_TIMEOUT",
+    "PROBE_TIMEOUT",
     "SHUTDOWN_GRACE",
     "CACHE_MAX_STALENESS",
     "LOG_FORMAT",
@@ -61,8 +75,28 @@ const NAMES: [&str; 27] = [
 /// The least length of a signing secret: that of the hash it keys.
 pub(crate) const MIN_SECRET_BYTES: usize = 32;
 
-/// So that whatever is in flight still has 10 of the 30 seconds in which the program ends.
-const MAX_SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
+/// How short and how long each deadline may be. Within the longest ones every request is answered within
+/// 10 s, nobody waits for a row longer than 5 s or for Redis longer than 100 ms, readiness is told within 2 s,
+/// and whatever is in flight has 10 of the 30 seconds in which the program ends.
+mod bounds {
+    use std::ops::RangeInclusive;
+    use std::time::Duration;
+
+    const fn range(shortest_ms: u64, longest_ms: u64) -> RangeInclusive<Duration> {
+        Duration::from_millis(shortest_ms)..=Duration::from_millis(longest_ms)
+    }
+
+    pub(super) const ARRIVAL: RangeInclusive<Duration> = range(1_000, 60_000);
+    pub(super) const REQUEST: RangeInclusive<Duration> = range(2_000, 9_800);
+    pub(super) const QUEUE: RangeInclusive<Duration> = range(100, 4_500);
+    pub(super) const ACQUIRE: RangeInclusive<Duration> = range(100, 5_000);
+    pub(super) const STATEMENT: RangeInclusive<Duration> = range(100, 4_800);
+    pub(super) const LOCK: RangeInclusive<Duration> = range(50, 4_500);
+    pub(super) const IDLE_IN_TRANSACTION: RangeInclusive<Duration> = range(1_000, 60_000);
+    pub(super) const REDIS: RangeInclusive<Duration> = range(1, 80);
+    pub(super) const PROBE: RangeInclusive<Duration> = range(100, 1_500);
+    pub(super) const SHUTDOWN_GRACE: RangeInclusive<Duration> = range(0, 20_000);
+}
 
 /// What the settings are needed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,14 +179,16 @@ pub struct Settings {
     pub admin_port: Option<u16>,
     /// `RATE_LIMIT_PER_MINUTE`: 0 for no limit.
     pub rate_limit_per_minute: u32,
+    /// `LOGIN_ATTEMPTS_PER_MINUTE`: 0 for no limit.
+    pub login_attempts_per_minute: u32,
     /// `TRUSTED_PROXIES`
     pub trusted_proxies: Vec<IpNet>,
     /// `CORS_ALLOWED_ORIGINS`: as browsers write them.
     pub cors_allowed_origins: Vec<String>,
     /// `LIVE_MAX_CONNECTIONS`: at least 1.
     pub live_max_connections: u32,
-    /// `SHUTDOWN_GRACE`: at most 20 s.
-    pub shutdown_grace: Duration,
+    /// How long each hop may take.
+    pub deadlines: Deadlines,
     /// `CACHE_MAX_STALENESS`: zero if every answer is confirmed.
     pub cache_max_staleness: Duration,
     /// `LOG_FORMAT`
@@ -320,10 +356,11 @@ impl Layers {
             }
         });
         let rate_limit_per_minute = self.required("RATE_LIMIT_PER_MINUTE", |raw| whole(raw, 0, u32::MAX));
+        let login_attempts_per_minute = self.required("LOGIN_ATTEMPTS_PER_MINUTE", |raw| whole(raw, 0, u32::MAX));
         let trusted_proxies = self.optional("TRUSTED_PROXIES", |raw| list(raw, network));
         let cors_allowed_origins = self.optional("CORS_ALLOWED_ORIGINS", |raw| list(raw, origin));
         let live_max_connections = self.required("LIVE_MAX_CONNECTIONS", |raw| whole(raw, 1, u32::MAX));
-        let shutdown_grace = self.required("SHUTDOWN_GRACE", shutdown_grace);
+        let deadlines = self.deadlines();
         let cache_max_staleness = self.required("CACHE_MAX_STALENESS", duration);
         let log_format = self.optional("LOG_FORMAT", log_format);
         let log_filter = self.optional("RUST_LOG", log_filter);
@@ -349,10 +386,11 @@ impl Layers {
             port: port?,
             admin_port,
             rate_limit_per_minute: rate_limit_per_minute?,
+            login_attempts_per_minute: login_attempts_per_minute?,
             trusted_proxies: trusted_proxies.unwrap_or_default(),
             cors_allowed_origins: cors_allowed_origins.unwrap_or_default(),
             live_max_connections: live_max_connections?,
-            shutdown_grace: shutdown_grace?,
+            deadlines: deadlines?,
             cache_max_staleness: cache_max_staleness?,
             log_format: log_format.unwrap_or(default_format),
             log_filter: log_filter.unwrap_or_else(|| default_filter.to_owned()),
@@ -360,6 +398,41 @@ impl Layers {
             service_name: service_name?,
             sampling: sampling?,
         })
+    }
+
+    /// Reads the deadlines; those that are right each for itself have to agree with each other as well.
+    fn deadlines(&mut self) -> Option<Deadlines> {
+        let mut read = |name, bounds| self.required(name, |raw| bounded(raw, &bounds));
+        let head = read("HEAD_TIMEOUT", bounds::ARRIVAL);
+        let body = read("BODY_TIMEOUT", bounds::ARRIVAL);
+        let request = read("REQUEST_TIMEOUT", bounds::REQUEST);
+        let booking_queue = read("BOOKING_QUEUE_TIMEOUT", bounds::QUEUE);
+        let password_queue = read("PASSWORD_QUEUE_TIMEOUT", bounds::QUEUE);
+        let acquire = read("DATABASE_ACQUIRE_TIMEOUT", bounds::ACQUIRE);
+        let statement = read("DATABASE_STATEMENT_TIMEOUT", bounds::STATEMENT);
+        let lock = read("DATABASE_LOCK_TIMEOUT", bounds::LOCK);
+        let idle_in_transaction = read("DATABASE_IDLE_IN_TRANSACTION_TIMEOUT", bounds::IDLE_IN_TRANSACTION);
+        let redis = read("REDIS_TIMEOUT", bounds::REDIS);
+        let probe = read("PROBE_TIMEOUT", bounds::PROBE);
+        let shutdown_grace = read("SHUTDOWN_GRACE", bounds::SHUTDOWN_GRACE);
+        let deadlines = Deadlines {
+            head: head?,
+            body: body?,
+            request: request?,
+            booking_queue: booking_queue?,
+            password_queue: password_queue?,
+            acquire: acquire?,
+            statement: statement?,
+            lock: lock?,
+            idle_in_transaction: idle_in_transaction?,
+            redis: redis?,
+            probe: probe?,
+            shutdown_grace: shutdown_grace?,
+        };
+        for Contradiction { name, problem } in deadlines.contradictions() {
+            self.wrong.push(WrongSetting::new(name, self.file(name), problem));
+        }
+        Some(deadlines)
     }
 
     /// What serving needs on top of settings that are right each for itself.
@@ -551,13 +624,13 @@ fn ttl_secs(raw: &str) -> Result<u32, String> {
     }
 }
 
-fn shutdown_grace(raw: &str) -> Result<Duration, String> {
-    let grace = duration(raw)?;
-    if grace > MAX_SHUTDOWN_GRACE {
-        let max = humantime::format_duration(MAX_SHUTDOWN_GRACE);
-        return Err(format!("must be at most {max}, so that the program ends within 30 s, not {:?}", raw.trim()));
+fn bounded(raw: &str, bounds: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration = duration(raw)?;
+    if bounds.contains(&duration) {
+        return Ok(duration);
     }
-    Ok(grace)
+    let [shortest, longest] = [bounds.start(), bounds.end()].map(|bound| humantime::format_duration(*bound));
+    Err(format!("must be from {shortest} to {longest}, not {:?}", raw.trim()))
 }
 
 fn bcrypt_cost(raw: &str, production: bool) -> Result<u32, String> {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tracing::Instrument;
 
 use crate::rounds::Rounds;
@@ -41,19 +40,17 @@ impl Tiered {
     /// How many bodies are on their way to the far place at a time; more are not sent there.
     const MAX_PUTS: usize = 64;
 
-    /// How long a reader waits for the far place: a fetch that began before they came, and their own.
-    const PATIENCE: Duration = Duration::from_millis(90);
-
-    /// `near` is asked first; `far` only for what is not there, and what it has is put near.
+    /// `near` is asked first; `far` only for what is not there, and what it has is put near. A reader waits
+    /// for it no longer than `patience`, for a fetch that began before they came and for their own.
     ///
     /// # Panics
     ///
     /// Outside a Tokio runtime: the one it is made on does the work with the far place.
-    pub fn new(near: Arc<dyn Bodies>, far: Arc<dyn Bodies>) -> Self {
+    pub fn new(near: Arc<dyn Bodies>, far: Arc<dyn Bodies>, patience: Duration) -> Self {
         let runtime = Handle::current();
         let fetches = {
             let (near, far) = (Arc::clone(&near), Arc::clone(&far));
-            Rounds::new("fetch body", runtime.clone(), 1, move |key: Key, _| {
+            Rounds::new("fetch body", runtime.clone(), 1, patience, move |key: Key, _| {
                 let (near, far) = (Arc::clone(&near), Arc::clone(&far));
                 async move {
                     // The round before this one may have brought it.
@@ -75,7 +72,7 @@ impl Bodies for Tiered {
     async fn get(&self, key: &Key) -> Option<Arc<Snapshot>> {
         match self.near.get(key).await {
             Some(body) => Some(body),
-            None => timeout(Self::PATIENCE, self.fetches.ask(key.clone(), ())).await.ok()?.ok()?,
+            None => self.fetches.ask(key.clone(), ()).await.ok()?,
         }
     }
 
@@ -149,6 +146,8 @@ mod tests {
     use super::*;
     use crate::snapshot::sample::event;
 
+    const PATIENCE: Duration = Duration::from_millis(90);
+
     fn key(id: u64) -> Key {
         Key::Event(EventId::new(id).unwrap())
     }
@@ -160,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn the_far_place_is_asked_only_for_what_is_not_near() {
         let (near, far) = (Arc::new(Shelf::default()), Arc::new(Shelf::default()));
-        let tiered = Tiered::new(near.clone(), far.clone());
+        let tiered = Tiered::new(near.clone(), far.clone(), PATIENCE);
         near.lay(&key(1), body(1));
         assert_eq!(tiered.get(&key(1)).await, Some(body(1)));
         assert_eq!(far.gets(), 0);
@@ -174,7 +173,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_is_near_at_once_and_far_in_time() {
         let (near, far) = (Arc::new(Shelf::default()), Arc::new(Shelf::default()));
-        let tiered = Tiered::new(near.clone(), far.clone());
+        let tiered = Tiered::new(near.clone(), far.clone(), PATIENCE);
         tiered.put(&key(1), body(1)).await;
         assert_eq!(near.peek(&key(1)), Some(body(1)));
         while far.peek(&key(1)).is_none() {
@@ -203,14 +202,14 @@ mod tests {
     #[tokio::test]
     async fn a_far_place_that_does_not_answer_has_nothing() {
         let far = Arc::new(Gated { shelf: Shelf::default(), gate: Semaphore::new(0) });
-        let tiered = Tiered::new(Arc::new(Shelf::default()), far);
+        let tiered = Tiered::new(Arc::new(Shelf::default()), far, PATIENCE);
         assert_eq!(tiered.get(&key(1)).await, None);
     }
 
     #[tokio::test]
     async fn a_far_place_that_hangs_holds_nobody_and_gathers_no_queue() {
         let far = Arc::new(Gated { shelf: Shelf::default(), gate: Semaphore::new(0) });
-        let tiered = Tiered::new(Arc::new(Shelf::default()), far.clone());
+        let tiered = Tiered::new(Arc::new(Shelf::default()), far.clone(), PATIENCE);
         for id in 1..=1000 {
             tiered.put(&key(id), body(id)).await;
         }

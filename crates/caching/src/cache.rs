@@ -14,11 +14,21 @@ use crate::rounds::Rounds;
 use crate::{Bodies, Key, Snapshot};
 
 /// How the cache is run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheOptions {
     /// A body confirmed on this instance less than that ago is answered without asking again; zero,
     /// the default, has every read confirmed.
     pub max_staleness: Duration,
+    /// How long a reader waits for a confirmation or a load: longer than the statement may take, and
+    /// short enough for two of them within the time of one request.
+    pub patience: Duration,
+}
+
+impl Default for CacheOptions {
+    /// Confirms every read, and waits as long as the usual statement may take.
+    fn default() -> Self {
+        Self { max_staleness: Duration::ZERO, patience: Duration::from_millis(4_900) }
+    }
 }
 
 /// Kept bodies, and the one place that confirms them.
@@ -29,6 +39,7 @@ pub struct Cache {
     shared: Arc<Rounds<(), VersionQuestion, Result<Arc<VersionAnswer>, StoreError>>>,
     recent: Option<Recent>,
     counters: Counters,
+    patience: Duration,
     runtime: Handle,
 }
 
@@ -46,18 +57,20 @@ impl Cache {
     /// Outside a Tokio runtime: the one it is made on runs all confirmations and loads, wherever
     /// readers are, and has to outlive them.
     pub fn new(versions: Arc<dyn Versions>, bodies: Arc<dyn Bodies>, options: CacheOptions) -> Arc<Self> {
-        let runtime = Handle::current();
-        let shared = Arc::new(Rounds::new("confirm", runtime.clone(), Self::CONFIRMATIONS, move |(), questions| {
-            let versions = Arc::clone(&versions);
-            async move { versions.confirm(&merged(&questions)).await.map(Arc::new) }
-        }));
+        let (runtime, patience) = (Handle::current(), options.patience);
+        let shared =
+            Arc::new(Rounds::new("confirm", runtime.clone(), Self::CONFIRMATIONS, patience, move |(), questions| {
+                let versions = Arc::clone(&versions);
+                async move { versions.confirm(&merged(&questions)).await.map(Arc::new) }
+            }));
         let all = Arc::clone(&shared);
-        let confirmations = Rounds::nearby("gather", Self::CONFIRMATIONS, move |_, questions: Vec<VersionQuestion>| {
-            let shared = Arc::clone(&all);
-            async move { shared.ask((), merged(&questions)).await? }
-        });
+        let confirmations =
+            Rounds::nearby("gather", Self::CONFIRMATIONS, patience, move |_, questions: Vec<VersionQuestion>| {
+                let shared = Arc::clone(&all);
+                async move { shared.ask((), merged(&questions)).await? }
+            });
         let recent = (!options.max_staleness.is_zero()).then(|| Recent::new(options.max_staleness));
-        Arc::new(Self { bodies, confirmations, shared, recent, counters: Counters::new(), runtime })
+        Arc::new(Self { bodies, confirmations, shared, recent, counters: Counters::new(), patience, runtime })
     }
 
     /// The versions asked for, and maybe more, from a snapshot taken after the call.
@@ -109,7 +122,7 @@ impl Cache {
         A: Clone + Send + 'static,
         F: Future<Output = A> + Send + 'static,
     {
-        Rounds::new("load", self.runtime.clone(), 1, run)
+        Rounds::new("load", self.runtime.clone(), 1, self.patience, run)
     }
 }
 

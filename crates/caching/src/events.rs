@@ -273,7 +273,7 @@ mod tests {
 
     fn setting(max_staleness: Duration) -> Setting {
         let (world, shelf) = (Arc::new(World::new(5)), Arc::new(Shelf::default()));
-        let cache = Cache::new(world.clone(), shelf.clone(), CacheOptions { max_staleness });
+        let cache = Cache::new(world.clone(), shelf.clone(), CacheOptions { max_staleness, ..CacheOptions::default() });
         let events = Arc::new(CachedEvents::new(world.clone(), cache));
         Setting { world, shelf, events }
     }

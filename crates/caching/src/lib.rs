@@ -42,6 +42,8 @@ mod cache;
 mod events;
 #[cfg(test)]
 mod freshness;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod key;
 mod recent;
 mod registrations;

@@ -10,14 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::ports::StoreError;
-use metrics::histogram;
+use metrics::{Histogram, histogram};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
-
-/// How long somebody waits for an answer, the runs before theirs included: longer than any statement may
-/// take, and short enough for two answers within the time of one request.
-const PATIENCE: Duration = Duration::from_millis(4_900);
 
 /// Answers questions in rounds: all who wait for a key when a run starts share it, and nobody ever
 /// joins a run that began before they came.
@@ -41,6 +37,7 @@ type Run<K, Q, A> = dyn Fn(K, Vec<Q>) -> Pin<Box<dyn Future<Output = A> + Send>>
 struct Inner<K, Q, A> {
     /// What is shared, for traces.
     name: &'static str,
+    sizes: Histogram,
     lanes: usize,
     patience: Duration,
     /// Where runs are carried out; `None` for where they are asked for.
@@ -86,18 +83,19 @@ where
     Q: Send + 'static,
     A: Clone + Send + 'static,
 {
-    /// Rounds on `runtime`, with at most `lanes` runs of a key under way at a time. In traces they have
-    /// this name.
+    /// Rounds on `runtime`, with at most `lanes` runs of a key under way at a time. Nobody waits longer than
+    /// `patience` for an answer, the runs before theirs included. In traces they have this name.
     pub(crate) fn new<F>(
         name: &'static str,
         runtime: Handle,
         lanes: usize,
+        patience: Duration,
         run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = A> + Send + 'static,
     {
-        Self::on(name, Some(runtime), lanes, run)
+        Self::on(name, Some(runtime), lanes, patience, run)
     }
 
     /// The same, with runs on the runtimes of those who ask: they are begun and answered without
@@ -106,25 +104,28 @@ where
     pub(crate) fn nearby<F>(
         name: &'static str,
         lanes: usize,
+        patience: Duration,
         run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = A> + Send + 'static,
     {
-        Self::on(name, None, lanes, run)
+        Self::on(name, None, lanes, patience, run)
     }
 
     fn on<F>(
         name: &'static str,
         runtime: Option<Handle>,
         lanes: usize,
+        patience: Duration,
         run: impl Fn(K, Vec<Q>) -> F + Send + Sync + 'static,
     ) -> Self
     where
         F: Future<Output = A> + Send + 'static,
     {
+        let sizes = histogram!("cache_round_size", "round" => name);
         let run: Box<Run<K, Q, A>> = Box::new(move |key, questions| Box::pin(run(key, questions)));
-        Self { inner: Arc::new(Inner { name, lanes, patience: PATIENCE, runtime, run, rooms: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { name, sizes, lanes, patience, runtime, run, rooms: Mutex::default() }) }
     }
 
     /// The answer of the first run for `key` that starts after the call.
@@ -191,14 +192,13 @@ where
     A: Clone + Send + 'static,
 {
     async fn run(mut self) {
-        let sizes = histogram!("cache_round_size", "round" => self.inner.name);
         while let Some(waiters) = self.gather() {
             let waiters: Vec<_> = waiters.into_iter().filter(|waiter| !waiter.answer.is_closed()).collect();
             if waiters.is_empty() {
                 continue;
             }
             let span = self.span(&waiters);
-            sizes.record(f64::from(u32::try_from(waiters.len()).unwrap_or(u32::MAX)));
+            self.inner.sizes.record(f64::from(u32::try_from(waiters.len()).unwrap_or(u32::MAX)));
             let (questions, answers): (Vec<Q>, Vec<oneshot::Sender<A>>) =
                 waiters.into_iter().map(|waiter| (waiter.question, waiter.answer)).unzip();
             let run = async { (self.inner.run)(self.key.clone(), questions).await };
@@ -282,9 +282,19 @@ mod tests {
         finish: oneshot::Sender<&'static str>,
     }
 
+    /// For answers that come: a busy machine shall not look like one that hangs.
+    const AMPLE: Duration = Duration::from_secs(30);
+
     fn rounds(lanes: usize) -> (Arc<Rounds<u8, u8, &'static str>>, UnboundedReceiver<Begun>) {
+        patient_rounds(lanes, AMPLE)
+    }
+
+    fn patient_rounds(
+        lanes: usize,
+        patience: Duration,
+    ) -> (Arc<Rounds<u8, u8, &'static str>>, UnboundedReceiver<Begun>) {
         let (begun, runs) = unbounded_channel();
-        let rounds = Rounds::new("test", Handle::current(), lanes, move |key, questions| {
+        let rounds = Rounds::new("test", Handle::current(), lanes, patience, move |key, questions| {
             let begun: UnboundedSender<Begun> = begun.clone();
             async move {
                 let (finish, finished) = oneshot::channel();
@@ -377,8 +387,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_waits_for_ever_behind_a_run_that_hangs() {
-        let (mut rounds, mut runs) = rounds(1);
-        Arc::get_mut(&mut Arc::get_mut(&mut rounds).unwrap().inner).unwrap().patience = Duration::from_millis(20);
+        let (rounds, mut runs) = patient_rounds(1, Duration::from_millis(20));
         let first = ask(&rounds, 7, 1);
         let _hangs = runs.recv().await.unwrap();
         let behind = ask(&rounds, 7, 2);
@@ -435,7 +444,8 @@ mod tests {
 
     #[test]
     fn a_run_nearby_begins_after_everybody_who_was_about_to_ask() {
-        let rounds = Arc::new(Rounds::nearby("test", 1, |_: u8, questions: Vec<u8>| async move { questions.len() }));
+        let rounds =
+            Arc::new(Rounds::nearby("test", 1, AMPLE, |_: u8, questions: Vec<u8>| async move { questions.len() }));
         let askers = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         askers.block_on(async {
             let crowd: Vec<_> = (0..50)
@@ -454,7 +464,7 @@ mod tests {
     fn a_runtime_that_is_gone_answers_an_error_at_once() {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let rounds: Rounds<u8, u8, u8> =
-            Rounds::new("test", runtime.handle().clone(), 1, |_, _| std::future::pending());
+            Rounds::new("test", runtime.handle().clone(), 1, AMPLE, |_, _| std::future::pending());
         let askers = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         askers.block_on(async {
             let mut waiting = pin!(rounds.ask(7, 1));

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::ports::{AddUserError, Credentials, NewUser, ProfilePatch, StoreError, UpdateUserError, Users};
@@ -24,15 +25,15 @@ impl SharedUsers {
     /// How many look-ups are under way at a time.
     const LOOK_UPS: usize = 2;
 
-    /// `inner`, with its look-ups shared.
+    /// `inner`, with its look-ups shared; nobody waits longer than `patience` for one.
     ///
     /// # Panics
     ///
     /// Outside a Tokio runtime: the one it is made on runs all look-ups, and has to outlive the askers.
-    pub fn new(inner: Arc<dyn Users>) -> Self {
+    pub fn new(inner: Arc<dyn Users>, patience: Duration) -> Self {
         let roles = {
             let inner = Arc::clone(&inner);
-            Rounds::new("look up roles", Handle::current(), Self::LOOK_UPS, move |(), ids: Vec<UserId>| {
+            Rounds::new("look up roles", Handle::current(), Self::LOOK_UPS, patience, move |(), ids: Vec<UserId>| {
                 let inner = Arc::clone(&inner);
                 async move { inner.roles_of(&ids).await.map(Arc::new) }
             })
@@ -83,7 +84,7 @@ mod tests {
             .withf(|ids| ids.len() == 3)
             .times(1)
             .returning(|ids| Ok(HashMap::from([(ids[0], Role::Admin), (ids[1], Role::User)])));
-        let shared = SharedUsers::new(Arc::new(users));
+        let shared = SharedUsers::new(Arc::new(users), Duration::from_secs(30));
         let [admin, user, gone] = [1, 2, 3].map(|id| UserId::new(id).unwrap());
         // On a runtime of one thread, nothing runs before all three have asked.
         let (admin, user, gone) = tokio::join!(shared.role_of(admin), shared.role_of(user), shared.role_of(gone));

@@ -12,7 +12,7 @@ use domain::{
 };
 
 use crate::harness::redis::{RedisServer, shared_url};
-use crate::harness::store::at;
+use crate::harness::store::{FAR, at};
 use crate::harness::{all_at_once, until};
 
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
@@ -22,7 +22,7 @@ macro_rules! on_every_place {
     ($($case:ident),+ $(,)?) => {
         on_every_place!(memory: memory(); $($case),+);
         on_every_place!(redis: redis(&shared_url(), &new_database()); $($case),+);
-        on_every_place!(tiered: Arc::new(Tiered::new(memory(), redis(&shared_url(), &new_database()))); $($case),+);
+        on_every_place!(tiered: Arc::new(Tiered::new(memory(), redis(&shared_url(), &new_database()), FAR)); $($case),+);
     };
     ($kind:ident: $place:expr; $($case:ident),+) => {
         mod $kind {

@@ -206,7 +206,7 @@ async fn template() -> &'static str {
         .get_or_init(|| async {
             let name = format!("template_{}", process::id());
             administer(&[&format!("CREATE DATABASE {name} TEMPLATE template0")]).await;
-            let options = SqlOptions { url: url_of(&name), pool_size: 1 };
+            let options = SqlOptions::new(url_of(&name), 1);
             let sql = Sql::connect(&options, Arc::new(MovableClock::new())).await.unwrap();
             sql.migrate_up().await.unwrap();
             drop(sql);

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use adapter_memory::MemoryBodies;
 use adapter_redis::{Redis, RedisBodies};
@@ -29,6 +30,9 @@ use super::redis::shared_url;
 
 /// What the cached stores may hold in the process.
 const MAX_BYTES: u64 = 8 << 20;
+
+/// How long a far place of bodies is waited for.
+pub const FAR: Duration = Duration::from_millis(90);
 
 /// Every port of one database. The clock stands still until a test moves it.
 pub struct Store {
@@ -69,7 +73,7 @@ impl Home {
 
     /// Opens it as the program does.
     pub async fn open(&self, clock: Arc<MovableClock>) -> Sql {
-        Sql::connect(&SqlOptions { url: self.url(), pool_size: 10 }, clock).await.unwrap()
+        Sql::connect(&SqlOptions::new(self.url(), 10), clock).await.unwrap()
     }
 
     /// How to connect to it.
@@ -114,7 +118,7 @@ impl Store {
         let redis = Redis::new(redis_url).unwrap();
         let near = Arc::new(MemoryBodies::new(MAX_BYTES));
         let far = Arc::new(RedisBodies::new(redis, seal));
-        Self::cached(sql, clock, home, Arc::new(Tiered::new(near, far)))
+        Self::cached(sql, clock, home, Arc::new(Tiered::new(near, far, FAR)))
     }
 
     async fn migrated_sqlite() -> (Sql, Arc<MovableClock>, Home) {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::server::{Answer, Instance, Site, Stack};
+use crate::harness::server::{Answer, Instance, PASSWORD, Site, Stack};
 
 const ALLOWED: &str = "https://tickets.example.com";
 
@@ -207,6 +207,80 @@ async fn an_ipv6_client_is_a_whole_network() {
     assert_eq!(left_to(&api, &["198.51.100.1"]).await, Some(49));
     assert_eq!(left_to(&api, &["198.51.100.2"]).await, Some(49));
     api.stop().await;
+}
+
+/// A site whose clients have many requests a minute and few log-ins, and are named by a proxy.
+async fn guarded(attempts: &str) -> Site {
+    limited("1000").await.with("LOGIN_ATTEMPTS_PER_MINUTE", attempts).with("TRUSTED_PROXIES", "127.0.0.1")
+}
+
+/// Tries to log in from an address.
+async fn log_in_from(api: &Instance, address: &str, email: &str, password: &str) -> Answer {
+    let credentials = json!({ "email": email, "password": password });
+    api.post("/api/auth/login", &credentials).header("X-Forwarded-For", address).send().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_at_many_accounts_is_stopped_at_their_address() {
+    let site = guarded("3").await;
+    let api = site.start().await;
+    let ada = api.somebody().await;
+    for email in [&*ada.email, "nobody@example.com", "no address"] {
+        log_in_from(&api, "198.51.100.1", email, "guess").await.expect_problem(401, "invalid_credentials");
+    }
+    for password in ["guess", PASSWORD] {
+        let refused = log_in_from(&api, "198.51.100.1", &ada.email, password).await;
+        let refused = refused.expect_problem(429, "too_many_attempts");
+        assert!((1..=20).contains(&number(&refused, "retry-after")), "{}", refused.header("retry-after"));
+        assert_eq!(refused.header("cache-control"), "no-store");
+        // It counted as a request all the same.
+        assert_eq!(number(&refused, "ratelimit-limit"), 1000);
+    }
+    log_in_from(&api, "198.51.100.2", &ada.email, PASSWORD).await.expect(200);
+    // What is no log-in has no part in it.
+    api.get("/api/users/me").by(&ada).header("X-Forwarded-For", "198.51.100.1").send().await.expect(200);
+    let malformed = api.request(Method::POST, "/api/auth/login").header("X-Forwarded-For", "198.51.100.1");
+    malformed.json(&json!({})).send().await.expect_problem(422, "validation_failed");
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_at_one_account_from_many_addresses_is_stopped_there_and_its_owner_is_not() {
+    let site = guarded("3").await;
+    let api = site.start().await;
+    let home = "203.0.113.1";
+    let credentials = json!({ "name": "Ada", "email": "ada@example.com", "password": PASSWORD });
+    let signed_up = api.post("/api/auth/register", &credentials).header("X-Forwarded-For", home).send().await;
+    let ada = signed_up.expect(201).person();
+    for email in ["ada@example.com", "nobody@example.com"] {
+        for address in 1..=3 {
+            let guess = log_in_from(&api, &format!("198.51.100.{address}"), email, "guess").await;
+            guess.expect_problem(401, "invalid_credentials");
+        }
+        // Whether there is an account makes no difference.
+        let refused = log_in_from(&api, "198.51.100.9", &email.to_uppercase(), PASSWORD).await;
+        let refused = refused.expect_problem(429, "too_many_attempts");
+        assert!((1..=20).contains(&number(&refused, "retry-after")), "{}", refused.header("retry-after"));
+    }
+    // Who is logged in stays so, and who was at home somewhere is let in there.
+    api.refresh(&ada.refresh_token).await.expect(200);
+    log_in_from(&api, home, &ada.email, PASSWORD).await.expect(200);
+    log_in_from(&api, home, &ada.email, "a slip of the hand").await.expect_problem(401, "invalid_credentials");
+    log_in_from(&api, "198.51.100.9", &ada.email, PASSWORD).await.expect_problem(429, "too_many_attempts");
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_ins_are_not_counted_where_nothing_is() {
+    for site in [guarded("0").await, guarded("1").await.with("RATE_LIMIT_PER_MINUTE", "0")] {
+        let api = site.start().await;
+        for _ in 0..20 {
+            log_in_from(&api, "198.51.100.1", "ada@example.com", "guess")
+                .await
+                .expect_problem(401, "invalid_credentials");
+        }
+        api.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,6 +35,7 @@ pub(crate) use stories;
 
 mod access;
 mod accounts;
+mod attacks;
 mod booking;
 mod docs;
 mod events;

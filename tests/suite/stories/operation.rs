@@ -105,9 +105,15 @@ fn logged() -> String {
 
 /// The access lines of the request of this id.
 fn access_lines(request_id: &str) -> Vec<Value> {
+    lines_of(request_id, "access")
+}
+
+/// The lines of a target that were written for the request of this id.
+fn lines_of(request_id: &str, target: &str) -> Vec<Value> {
     let text = logged();
     let lines = text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}")));
-    lines.filter(|line: &Value| line["target"] == "access" && line["request_id"] == request_id).collect()
+    let is_of = |line: &Value| line["request_id"] == request_id || line["span"]["request_id"] == request_id;
+    lines.filter(|line: &Value| line["target"] == target && is_of(line)).collect()
 }
 
 stories! {
@@ -352,6 +358,24 @@ stories! {
         api.stop().await;
     }
 
+    async fn who_fails_to_log_in_or_asks_for_what_takes_an_admin_is_logged(site: Site) {
+        keep_log();
+        let api = site.start().await;
+        let ada = api.somebody().await;
+        let (guess, reach) = (format!("guess-{}", api.base()), format!("reach-{}", api.base()));
+        let credentials = json!({ "email": ada.email, "password": "wrong" });
+        let guessed = api.post("/api/auth/login", &credentials).header("X-Request-Id", &guess).send().await;
+        guessed.expect(401);
+        api.delete("/api/events/1").by(&ada).header("X-Request-Id", &reach).send().await.expect(403);
+        for (id, network) in [(guess, Some(json!("127.0.0.1/32"))), (reach, None)] {
+            let lines = lines_of(&id, "security");
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert_eq!((&lines[0]["level"], lines[0].get("network")), (&json!("WARN"), network.as_ref()));
+            assert!(!lines[0].to_string().contains(&ada.email), "{}", lines[0]);
+        }
+        api.stop().await;
+    }
+
     async fn no_secret_is_ever_logged_or_told(site: Site) {
         keep_log();
         let api = site.start().await;
@@ -419,6 +443,8 @@ stories! {
             "$2a$",
             "$2b$",
             "$2y$",
+            // As every token of ours begins.
+            "eyJ",
         ];
         secrets.extend(database_password.and_then(|user| user.split_once(':')).map(|(_, password)| password));
         for (place, text) in [("an answer", &told), ("the cache", &kept), ("the log", &logged)] {

@@ -513,7 +513,7 @@ mod tests {
     async fn orders_with_keys_and_without_go_together() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/boxoffice.db", folder.path().display());
-        let sql = Sql::connect(&SqlOptions { url, pool_size: 2 }, Arc::new(Noon)).await.unwrap();
+        let sql = Sql::connect(&SqlOptions::new(url, 2), Arc::new(Noon)).await.unwrap();
         sql.migrate_up().await.unwrap();
         let mut users = Vec::new();
         for number in 0..3 {

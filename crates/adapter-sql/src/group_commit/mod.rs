@@ -34,7 +34,7 @@ mod settle;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use domain::event::{BookingRefused, CancellationRefused};
 use domain::ports::{BookError, CancelError, Cause, StoreError};
@@ -53,12 +53,6 @@ const BATCH: usize = 512;
 
 /// Orders that may wait in all: a second of work or so. Whoever comes after is refused at once.
 const WAITING: usize = 20_000;
-
-/// How long an order waits to be taken.
-const PATIENCE: Duration = Duration::from_millis(4_500);
-
-/// How long an order that was taken waits for its answer, from its arrival.
-const DEADLINE: Duration = Duration::from_millis(9_500);
 
 /// Events that are remembered as sold out.
 const HINTS: usize = 100_000;
@@ -202,13 +196,13 @@ impl Sql {
         if !self.enqueue(Order { ask, arrived, place: Arc::clone(&place), answer, span }) {
             return Verdict::Store(StoreError::unavailable("too many bookings are waiting"));
         }
-        if let Ok(verdict) = tokio::time::timeout_at((arrived + PATIENCE).into(), &mut answered).await {
+        if let Ok(verdict) = tokio::time::timeout_at((arrived + self.0.deadlines.queue).into(), &mut answered).await {
             return verdict.unwrap_or_else(|_| lost());
         }
         if place.leave() {
             return not_reached();
         }
-        match tokio::time::timeout_at((arrived + DEADLINE).into(), answered).await {
+        match tokio::time::timeout_at((arrived + self.0.deadlines.order).into(), answered).await {
             Ok(verdict) => verdict.unwrap_or_else(|_| lost()),
             Err(_) => lost(),
         }
@@ -324,7 +318,7 @@ impl Aside {
     async fn serve(self, mut orders: Vec<Order>) {
         loop {
             let aside = Arc::clone(&self.sql.0.desk.aside).acquire_owned();
-            if let Ok(Ok(_place)) = tokio::time::timeout(PATIENCE, aside).await {
+            if let Ok(Ok(_place)) = tokio::time::timeout(self.sql.0.deadlines.queue, aside).await {
                 self.sql.carry_out_orders(orders, Locking::Wait).await;
             } else {
                 let busy = StoreError::unavailable(format!("event {} is locked by somebody else", self.event));
@@ -375,7 +369,7 @@ impl Sql {
         loop {
             // A transaction may take as long as they have waited: who is late now would not be told in time.
             let (late, in_time): (Vec<_>, Vec<_>) =
-                orders.into_iter().partition(|order| order.arrived.elapsed() > PATIENCE);
+                orders.into_iter().partition(|order| order.arrived.elapsed() > self.0.deadlines.queue);
             for order in late {
                 order.tell(not_reached());
             }

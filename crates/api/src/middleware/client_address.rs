@@ -1,13 +1,49 @@
 //! Which client a request comes from, behind proxies that can be trusted to say.
 
-use std::net::{IpAddr, SocketAddr};
+use std::future::{Ready, ready};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
+use actix_web::dev::Payload;
 use actix_web::http::header::HeaderMap;
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpRequest};
 use ipnet::{IpNet, Ipv6Net};
+
+use crate::problem::{Code, Problem};
+
+/// The proxies whose `X-Forwarded-For` is believed.
+#[derive(Debug, Clone)]
+pub(crate) struct TrustedProxies(Arc<[IpNet]>);
+
+impl TrustedProxies {
+    pub(crate) fn new(networks: Vec<IpNet>) -> Self {
+        Self(networks.into())
+    }
+
+    /// The network that is counted as the request's client.
+    pub(crate) fn client_of(&self, request: &HttpRequest) -> IpNet {
+        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        client_network(client_address(peer, request.headers(), &self.0))
+    }
+}
+
+/// The network that a request comes from.
+pub(crate) struct ClientNetwork(pub(crate) IpNet);
+
+impl FromRequest for ClientNetwork {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let proxies = request.app_data::<Data<TrustedProxies>>().ok_or_else(|| Code::InternalError.into());
+        ready(proxies.map(|proxies| Self(proxies.client_of(request))))
+    }
+}
 
 /// The client's address: the peer's, or, as far as the peers are trusted proxies, the one that the
 /// last of them named in `X-Forwarded-For`.
-pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
     let mut client = peer.to_canonical();
     let lines: Vec<_> = headers.get_all("X-Forwarded-For").filter_map(|line| line.to_str().ok()).collect();
@@ -21,7 +57,7 @@ pub(crate) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet
 }
 
 /// The network that is counted as one client: an IPv4 address, or the /64 that one IPv6 user has.
-pub(crate) fn client_network(client: IpAddr) -> IpNet {
+fn client_network(client: IpAddr) -> IpNet {
     match client {
         IpAddr::V4(_) => client.into(),
         IpAddr::V6(v6) => Ipv6Net::new(v6, 64).map_or_else(|_| client.into(), |net| net.trunc().into()),

@@ -1,8 +1,9 @@
 //! What happens around every request, from the outside in: [`envelope`], [`cors`],
-//! [`representation`], [`rate_limit`].
+//! [`representation`], [`due`], [`rate_limit`].
 
 pub(crate) mod client_address;
 pub(crate) mod cors;
+pub(crate) mod due;
 pub(crate) mod envelope;
 pub(crate) mod rate_limit;
 pub(crate) mod representation;

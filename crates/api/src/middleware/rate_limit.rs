@@ -2,7 +2,6 @@
 //!
 //! The limiter counts in real time, whatever the program's clock says.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +18,8 @@ use actix_web::middleware::Next;
 use actix_web::{Error, HttpResponse, HttpResponseBuilder};
 use ipnet::IpNet;
 
-use super::client_address::{client_address, client_network};
-use crate::problem::Problem;
+use super::client_address::TrustedProxies;
+use crate::problem::{Code, Problem};
 
 /// How often idle clients are forgotten.
 const FORGET_EVERY: Duration = Duration::from_mins(1);
@@ -34,12 +33,12 @@ pub(crate) struct RateLimit {
 
 impl RateLimit {
     /// Buckets that hold `per_minute` requests and are refilled at that pace; 0 turns the limit off.
-    pub(crate) fn new(per_minute: u32, trusted_proxies: Vec<IpNet>) -> Self {
+    pub(crate) fn new(per_minute: u32, trusted_proxies: TrustedProxies) -> Self {
         let size = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
         let config = GovernorConfigBuilder::default()
             .period(Duration::from_mins(1) / size.get())
             .burst_size(size.get())
-            .key_extractor(ClientKey { trusted_proxies: trusted_proxies.into() })
+            .key_extractor(ClientKey { trusted_proxies })
             .use_headers()
             .finish()
             .expect("neither the size nor the period is zero");
@@ -83,7 +82,7 @@ pub(crate) enum Client {
 /// Finds the client of a request.
 #[derive(Debug, Clone)]
 pub(crate) struct ClientKey {
-    trusted_proxies: Arc<[IpNet]>,
+    trusted_proxies: TrustedProxies,
 }
 
 impl KeyExtractor for ClientKey {
@@ -99,14 +98,12 @@ impl KeyExtractor for ClientKey {
         if preflight || !api {
             return Ok(Client::Uncounted);
         }
-        let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-        let client = client_address(peer, request.headers(), &self.trusted_proxies);
-        Ok(Client::Network(client_network(client)))
+        Ok(Client::Network(self.trusted_proxies.client_of(request.request())))
     }
 
     fn exceed_rate_limit_response(&self, refusal: &NotUntil<QuantaInstant>, _: HttpResponseBuilder) -> HttpResponse {
         let wait = refusal.wait_time_from(DefaultClock::default().now());
-        let mut response = Problem::rate_limited(ceil_secs(wait).max(1)).to_response();
+        let mut response = Problem::later(Code::RateLimited, ceil_secs(wait).max(1)).to_response();
         let headers = response.headers_mut();
         headers.insert(GOVERNOR_LIMIT, refusal.quota().burst_size().get().into());
         headers.insert(GOVERNOR_REMAINING, 0.into());
@@ -148,6 +145,7 @@ pub(crate) async fn standard_headers<B: MessageBody>(
     Ok(response)
 }
 
-fn ceil_secs(wait: Duration) -> u64 {
+/// Whole seconds that are not over before the wait is.
+pub(crate) fn ceil_secs(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

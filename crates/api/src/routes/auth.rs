@@ -6,8 +6,10 @@ use actix_web::web::Data;
 use domain::Role;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::attempts::LogInAttempts;
 use crate::body::RequestBody;
 use crate::caller::BearerToken;
+use crate::middleware::client_address::ClientNetwork;
 use crate::problem::Code;
 use crate::reply::{self, Reply};
 use crate::server::Services;
@@ -30,7 +32,13 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     extensions(("x-problems" = json!(["email_taken", "role_not_allowed", "unauthenticated"]))),
 )]
 #[post("/api/auth/register")]
-async fn sign_up(token: BearerToken, body: RequestBody, services: Data<Services>) -> Reply {
+async fn sign_up(
+    token: BearerToken,
+    client: ClientNetwork,
+    body: RequestBody,
+    services: Data<Services>,
+    attempts: Data<LogInAttempts>,
+) -> Reply {
     let (person, role) = body.json::<wire::SignUp>(&())?.into_person()?;
     let grant = match role {
         Role::User => services.accounts.sign_up(person).await?,
@@ -39,23 +47,31 @@ async fn sign_up(token: BearerToken, body: RequestBody, services: Data<Services>
             services.accounts.sign_up_admin(sponsor, person).await?
         }
     };
+    attempts.recognize(client.0, &grant.user.email);
     Ok(reply::private(StatusCode::CREATED, &wire::Grant::from(&grant)))
 }
 
 /// Log in
 ///
-/// An unknown address and a wrong password are answered alike, in the same time.
+/// An unknown address and a wrong password are answered alike, in the same time. Attempts are counted, by
+/// client address and by account, whether there is one or not.
 #[utoipa::path(
     tag = "auth",
     operation_id = "logIn",
     request_body = wire::LogIn,
     responses((status = 200, description = "Logged in.", body = wire::Grant)),
-    extensions(("x-problems" = json!(["invalid_credentials"]))),
+    extensions(("x-problems" = json!(["invalid_credentials", "too_many_attempts"]))),
 )]
 #[post("/api/auth/login")]
-async fn log_in(body: RequestBody, services: Data<Services>) -> Reply {
+async fn log_in(
+    client: ClientNetwork,
+    body: RequestBody,
+    services: Data<Services>,
+    attempts: Data<LogInAttempts>,
+) -> Reply {
     let (email, password) = body.json::<wire::LogIn>(&())?.into_parts()?;
-    let grant = services.accounts.log_in(&email, &password).await?;
+    let attempt = attempts.admit(client.0, &email)?;
+    let grant = attempt.ended(services.accounts.log_in(&email, &password).await)?;
     Ok(reply::private(StatusCode::OK, &wire::Grant::from(&grant)))
 }
 

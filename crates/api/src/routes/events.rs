@@ -163,7 +163,7 @@ async fn delete_event(
 /// The query of a list of events, as it came.
 #[derive(Validate)]
 #[garde(context(()))]
-struct EventListQuery {
+pub(crate) struct EventListQuery {
     #[garde(custom(sound))]
     page: Given<PageNumber>,
     #[garde(custom(sound))]
@@ -183,7 +183,7 @@ struct EventListQuery {
 impl EventListQuery {
     const DEFAULT_SIZE: u32 = 10;
 
-    fn of(request: &HttpRequest) -> Result<Self, Problem> {
+    pub(crate) fn of(request: &HttpRequest) -> Result<Self, Problem> {
         let query = Query::of(request);
         let parsed = Self {
             page: query.field("page"),
@@ -198,7 +198,7 @@ impl EventListQuery {
         Ok(parsed)
     }
 
-    fn into_parts(self) -> (EventFilter, PageRequest) {
+    pub(crate) fn into_parts(self) -> (EventFilter, PageRequest) {
         let filter = EventFilter {
             search: self.search.optional().flatten(),
             from: self.date_from.optional().map(|from| from.0),

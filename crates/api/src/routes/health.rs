@@ -12,10 +12,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::reply::{self, Reply};
-use crate::server::{Draining, Services};
-
-/// How long a dependency may take to answer: the whole check has to end within 2 seconds.
-pub(crate) const PROBE_DEADLINE: Duration = Duration::from_millis(1500);
+use crate::server::{Draining, HttpDeadlines, Services};
 
 pub(crate) fn configure(config: &mut ServiceConfig) {
     config.service(live).service(ready).service(metrics);
@@ -45,8 +42,10 @@ async fn live() -> HttpResponse {
     extensions(("x-problems" = json!(["unavailable"]))),
 )]
 #[get("/health/ready")]
-async fn ready(services: Data<Services>, draining: Data<Draining>) -> Reply {
-    let (database, redis) = futures_util::join!(probe(Some(&*services.database)), probe(services.redis.as_deref()));
+async fn ready(services: Data<Services>, draining: Data<Draining>, deadlines: Data<HttpDeadlines>) -> Reply {
+    let within = deadlines.probe;
+    let (database, redis) =
+        futures_util::join!(probe(Some(&*services.database), within), probe(services.redis.as_deref(), within));
     let stopping = draining.has_begun();
     let dependencies = Dependencies { database, redis };
     if stopping || database == State::Down {
@@ -79,9 +78,9 @@ pub(crate) fn exposition(counted: &dyn Metrics) -> HttpResponse {
         .body(counted.render())
 }
 
-async fn probe(dependency: Option<&dyn Probe>) -> State {
+async fn probe(dependency: Option<&dyn Probe>, within: Duration) -> State {
     let Some(dependency) = dependency else { return State::NotConfigured };
-    match tokio::time::timeout(PROBE_DEADLINE, dependency.ping()).await {
+    match tokio::time::timeout(within, dependency.ping()).await {
         Ok(Ok(())) => State::Up,
         Ok(Err(_)) | Err(_) => State::Down,
     }

@@ -11,6 +11,8 @@ mod users;
 
 use std::future::{Ready, ready};
 
+#[cfg(fuzzing)]
+pub(crate) use self::events::EventListQuery;
 use actix_web::dev::Payload;
 use actix_web::{App, FromRequest, HttpRequest};
 use domain::EventId;
@@ -20,7 +22,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::problem::{Code, Problem};
 
-pub(crate) use health::{PROBE_DEADLINE, State, exposition};
+pub(crate) use health::{State, exposition};
 
 pub(crate) fn configure(config: &mut ServiceConfig) {
     auth::configure(config);

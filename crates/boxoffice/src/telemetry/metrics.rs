@@ -44,6 +44,7 @@ fn describe() {
     describe_histogram!("http_request_duration_seconds", Unit::Seconds, "From a request's head to its answer's");
     describe_gauge!("http_requests_in_flight", Unit::Count, "Requests that are being answered");
     describe_counter!("bookings_total", Unit::Count, "Bookings and cancellations tried, by verb and outcome");
+    describe_counter!("log_in_attempts_total", Unit::Count, "Attempts to log in, by outcome");
     describe_gauge!("live_connections", Unit::Count, "Live streams that are open, by kind");
     describe_counter!("live_messages_sent_total", Unit::Count, "States sent to live streams, by kind");
 

@@ -1,0 +1,69 @@
+//! How long anything that has to do with the database may take.
+
+use std::time::Duration;
+
+/// By how much the wait for any other work is shorter than that for an order, which may have to ask
+/// afterwards what became of it.
+const TO_SETTLE: Duration = Duration::from_millis(500);
+
+/// What is left for the commit of a write that works on many rows.
+const TO_COMMIT: Duration = Duration::from_millis(500);
+
+/// Deadlines, from the outside in. Each has to be shorter than the one around it: `lock` than
+/// `statement`, and `queue` and `statement` together than `order`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SqlDeadlines {
+    /// How long a caller waits for what becomes of a booking or a cancellation.
+    pub order: Duration,
+    /// How long an order waits in its line to be taken.
+    pub queue: Duration,
+    /// How long an operation waits for a connection, the making of one included.
+    pub acquire: Duration,
+    /// How long a statement may take. A row's lock is waited for twice by whoever is not first in its
+    /// queue, and the lock's own timeout counts each wait by itself; this one counts both.
+    pub statement: Duration,
+    /// How long a write waits for somebody else's lock, the wait for its turn and its connection
+    /// included; on `SQLite` for the write lock of another process.
+    pub lock: Duration,
+    /// How long the server keeps a transaction whose next statement does not come.
+    pub idle_in_transaction: Duration,
+}
+
+impl SqlDeadlines {
+    /// How long a caller waits for anything but an order.
+    pub(crate) fn answer(&self) -> Duration {
+        self.order.saturating_sub(TO_SETTLE)
+    }
+
+    /// When a write that works on many rows has to be done with them, to be committed before its
+    /// caller is told that there was no answer in time.
+    pub(crate) fn work(&self) -> Duration {
+        self.answer().saturating_sub(TO_COMMIT)
+    }
+}
+
+impl Default for SqlDeadlines {
+    /// Those under which every request is answered within ten seconds.
+    fn default() -> Self {
+        Self {
+            order: Duration::from_millis(9_500),
+            queue: Duration::from_millis(4_500),
+            acquire: Duration::from_secs(5),
+            statement: Duration::from_millis(4_800),
+            lock: Duration::from_millis(4_500),
+            idle_in_transaction: Duration::from_secs(10),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_on_many_rows_ends_before_the_wait_for_it_and_that_before_an_order_s() {
+        let deadlines = SqlDeadlines::default();
+        assert_eq!(deadlines.answer(), Duration::from_secs(9));
+        assert_eq!(deadlines.work(), Duration::from_millis(8_500));
+    }
+}
