@@ -89,7 +89,9 @@ stories! {
     }
 
     async fn a_stop_waits_for_the_rest_of_a_request(site: Site) {
+        let site = site.with("ADMIN_PORT", "0");
         let api = site.start().await;
+        let operators = api.for_operators();
         let admin = api.admin().await;
         let event = api.event(&admin, 3).await;
         let booking = InFlight::begin(&api, &format!("POST /api/events/{event}/register"), Some(&admin), "{}").await;
@@ -97,9 +99,13 @@ stories! {
         let stop = tokio::spawn(api.stop());
         until("nobody new is let in", async || TcpStream::connect(&address).is_err()).await;
         assert!(!stop.is_finished());
+        // Who watches the stop still can.
+        operators.get("/health/live").send().await.expect(200);
+        assert_eq!(operators.get("/health/ready").send().await.expect(503).json()["stopping"], true);
         let answer = booking.finish().await;
         assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
         stop.await.unwrap();
+        assert!(TcpStream::connect(operators.base().trim_start_matches("http://")).is_err());
 
         let again = site.start().await;
         assert_eq!(again.detail(event).await["registration_count"], 1);

@@ -12,5 +12,5 @@ mod hs256;
 pub mod passwords;
 pub mod tokens;
 
-pub use passwords::Bcrypt;
+pub use passwords::{Bcrypt, PasswordLoad};
 pub use tokens::{Hs256Tokens, SecretTooShort};

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bcrypt::BcryptError;
 use domain::ports::{Cause, Passwords, PasswordsError};
 use domain::{Password, PasswordHash};
+use metrics::{counter, histogram};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -40,6 +41,15 @@ pub struct Bcrypt {
     hash_us: Arc<AtomicU64>,
 }
 
+/// How busy the workers are that hash passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PasswordLoad {
+    /// Hashes being computed.
+    pub running: usize,
+    /// Hashes that wait for a worker.
+    pub waiting: usize,
+}
+
 impl Bcrypt {
     /// Hashes with 2^`cost` rounds (4–31), on blocking threads of the runtime it is called in.
     ///
@@ -48,6 +58,8 @@ impl Bcrypt {
     pub fn new(cost: u32, workers: usize, max_waiting: usize) -> Self {
         let workers = workers.max(1);
         let places = workers.saturating_add(max_waiting).min(Semaphore::MAX_PERMITS);
+        // So that there is one to be watched before anybody is refused.
+        counter!("password_hashes_refused_total").increment(0);
         Self {
             cost,
             patience: PATIENCE,
@@ -59,6 +71,13 @@ impl Bcrypt {
             most_workers: workers,
             hash_us: Arc::default(),
         }
+    }
+
+    /// How many hashes are computed, and how many wait to be.
+    pub fn load(&self) -> PasswordLoad {
+        let running = self.most_workers - self.workers.available_permits().min(self.most_workers);
+        let taken = self.most_places - self.places.available_permits().min(self.most_places);
+        PasswordLoad { running, waiting: taken.saturating_sub(running) }
     }
 
     /// The same, with callers who wait this long for a worker.
@@ -84,13 +103,18 @@ impl Bcrypt {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordsError> {
-        let busy = || PasswordsError::Busy(self.expected_wait());
+        let busy = || {
+            counter!("password_hashes_refused_total").increment(1);
+            PasswordsError::Busy(self.expected_wait())
+        };
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy())?;
         if self.expected_wait() > self.patience {
             return Err(busy());
         }
+        let begun = Instant::now();
         let worker = timeout(self.patience, Arc::clone(&self.workers).acquire_owned()).await;
         let worker = worker.map_err(|_| busy())?.map_err(fault)?;
+        histogram!("password_hash_wait_duration_seconds").record(begun.elapsed());
         let hash_us = Arc::clone(&self.hash_us);
         self.runtime
             .spawn_blocking(move || {
@@ -240,6 +264,7 @@ mod tests {
         at_work.await.unwrap();
         let mut second = Box::pin(bcrypt.verify("x", None));
         assert!(now_or_never(&mut second).await.is_none(), "the second waits");
+        assert_eq!(bcrypt.load(), PasswordLoad { running: 1, waiting: 1 });
         assert!(matches!(bcrypt.verify("x", None).await, Err(PasswordsError::Busy(_))));
 
         drop(second);
@@ -248,6 +273,7 @@ mod tests {
         release.send(()).unwrap();
         assert!(!third.await.unwrap());
         first.await.unwrap().unwrap();
+        assert_eq!(bcrypt.load(), PasswordLoad { running: 0, waiting: 0 });
     }
 
     #[tokio::test]

@@ -22,4 +22,4 @@ mod server;
 
 pub use bodies::RedisBodies;
 pub use seat_changes::RedisSeatChanges;
-pub use server::{InvalidUrl, Redis};
+pub use server::{InvalidUrl, Redis, RedisState};

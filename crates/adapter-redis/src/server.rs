@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bb8::{Pool, RunError};
 use bb8_redis::RedisConnectionManager;
 use domain::ports::{Probe, StoreError};
+use metrics::histogram;
 use redis::{Arg, Client, Cmd, IntoConnectionInfo, RedisError, Value, cmd};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -23,6 +24,17 @@ use crate::connections::{Connections, Health};
 #[derive(Clone)]
 pub struct Redis {
     server: Arc<Server>,
+}
+
+/// How connections to Redis are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RedisState {
+    /// How many are open. Each carries any number of commands at a time.
+    pub open: u32,
+    /// How many commands are under way.
+    pub running: u32,
+    /// Whether the server is asked at all: not while it is known to fail.
+    pub answers: bool,
 }
 
 struct Server {
@@ -81,6 +93,17 @@ impl Redis {
         Ok(Self { server: Arc::new(Server { address, budget, client, pool, health, breaker, calls, runtime }) })
     }
 
+    /// How its connections are used at present.
+    pub fn state(&self) -> RedisState {
+        let pool = self.server.pool.state();
+        let running = Self::CALLS - self.server.calls.available_permits();
+        RedisState {
+            open: pool.connections,
+            running: u32::try_from(running).unwrap_or(u32::MAX),
+            answers: self.server.breaker.is_closed(),
+        }
+    }
+
     /// Makes connections of one's own, beside the pool.
     pub(crate) fn client(&self) -> &Client {
         &self.server.client
@@ -115,7 +138,15 @@ impl Redis {
             db.system.name = "redis",
             db.operation.name = name,
         );
+        let begun = Instant::now();
         let answer = self.ask_at_all(command).instrument(span.clone()).await;
+        let result = match &answer {
+            Some(Ok(_)) => "answered",
+            Some(Err(_)) => "refused",
+            None => "silent",
+        };
+        histogram!("redis_command_duration_seconds", "command" => name.to_owned(), "result" => result)
+            .record(begun.elapsed());
         if !matches!(answer, Some(Ok(_))) {
             span.record("otel.status_code", "ERROR");
         }

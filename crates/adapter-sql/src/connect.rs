@@ -13,11 +13,12 @@ use sea_orm::sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sea_orm::sqlx::{ConnectOptions, Connection, Error as SqlxError};
+use sea_orm::sqlx::{self, ConnectOptions, Connection, Database, Error as SqlxError};
 use sea_orm::{DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector};
 use tokio::runtime::Handle;
 
 use crate::SqlDeadlines;
+use crate::line::{self, Line};
 use crate::tx::Engine;
 
 /// A connection that was idle for longer is asked whether it lives before it is used.
@@ -56,20 +57,31 @@ impl SqlOptions {
     }
 }
 
-/// How many connections are open.
+/// How the connections of a pool are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolState {
-    /// All of them.
-    pub size: u32,
-    /// Those that nobody uses.
+    /// What they are for: `writer` or `reader`.
+    pub name: &'static str,
+    /// How many there may be.
+    pub max: u32,
+    /// How many are open.
+    pub open: u32,
+    /// How many of them nobody uses.
     pub idle: u32,
+    /// How many operations wait for one.
+    pub waiting: u32,
 }
 
 /// The connections in use, and how to replace them.
 pub(crate) struct Pools {
     present: RwLock<Arc<Pool>>,
     renewal: Renewal,
+    /// Before those that write, and before those that read.
+    lines: [Arc<Line>; 2],
 }
+
+/// The names of the pools.
+const NAMES: [&str; 2] = ["writer", "reader"];
 
 /// Connections that live and die together.
 pub(crate) struct Pool {
@@ -111,16 +123,19 @@ enum Renewal {
 impl Pools {
     pub(crate) async fn open(options: &SqlOptions) -> Result<Self, StoreError> {
         let (pool_size, deadlines) = (options.pool_size.max(1), &options.deadlines);
+        let lines = NAMES.map(Line::before);
         if options.url.starts_with("sqlite:") {
             let (writer, reader) = open_sqlite(&options.url, pool_size, deadlines).await?;
             let writer = SqlxSqliteConnector::from_sqlx_sqlite_pool(writer);
             let reader = SqlxSqliteConnector::from_sqlx_sqlite_pool(reader);
-            Ok(Self { present: RwLock::new(Pool::new(writer, reader, Arc::default())), renewal: Renewal::Sqlite })
+            let present = RwLock::new(Pool::new(writer, reader, Arc::default()));
+            Ok(Self { present, renewal: Renewal::Sqlite, lines })
         } else if options.url.starts_with("postgres:") || options.url.starts_with("postgresql:") {
             let (options, acquire) = (Box::new(postgres_options(&options.url, deadlines)?), deadlines.acquire);
             let pool = Pool::of_postgres(&options, pool_size, acquire);
             pool.writer.get_postgres_connection_pool().acquire().await.map_err(unreachable)?;
-            Ok(Self { present: RwLock::new(pool), renewal: Renewal::Postgres { options, pool_size, acquire } })
+            let renewal = Renewal::Postgres { options, pool_size, acquire };
+            Ok(Self { present: RwLock::new(pool), renewal, lines })
         } else {
             Err(StoreError::fault("the database's URL must begin with sqlite:, postgres: or postgresql:"))
         }
@@ -170,20 +185,25 @@ impl Pools {
         true
     }
 
-    pub(crate) fn state(&self) -> PoolState {
+    pub(crate) fn states(&self) -> [PoolState; 2] {
         let present = self.present();
         let pools = [&present.writer, &present.reader];
-        let (size, idle) = match self.engine() {
-            Engine::Postgres => {
-                let pools = pools.map(DatabaseConnection::get_postgres_connection_pool);
-                (pools.map(PgPool::size), pools.map(PgPool::num_idle))
-            }
-            Engine::Sqlite => {
-                let pools = pools.map(DatabaseConnection::get_sqlite_connection_pool);
-                (pools.map(SqlitePool::size), pools.map(SqlitePool::num_idle))
-            }
+        let counts = match self.engine() {
+            Engine::Postgres => pools.map(DatabaseConnection::get_postgres_connection_pool).map(counts),
+            Engine::Sqlite => pools.map(DatabaseConnection::get_sqlite_connection_pool).map(counts),
         };
-        PoolState { size: size.iter().sum(), idle: u32::try_from(idle.iter().sum::<usize>()).unwrap_or(u32::MAX) }
+        [0, 1].map(|which| {
+            let (max, open, idle) = counts[which];
+            PoolState { name: NAMES[which], max, open, idle, waiting: self.lines[which].length() }
+        })
+    }
+
+    pub(crate) fn writer_line(&self) -> &Arc<Line> {
+        &self.lines[0]
+    }
+
+    pub(crate) fn reader_line(&self) -> &Arc<Line> {
+        &self.lines[1]
     }
 
     pub(crate) async fn close(&self) {
@@ -250,6 +270,13 @@ fn readers_of(pool_size: u32) -> u32 {
     (pool_size / 2).max(1)
 }
 
+/// How many connections there may be, are, and are idle.
+fn counts<DB: Database>(pool: &sqlx::Pool<DB>) -> (u32, u32, u32) {
+    let idle = u32::try_from(pool.num_idle()).unwrap_or(u32::MAX);
+    // The two are counted one after the other.
+    (pool.options().get_max_connections(), pool.size(), idle.min(pool.size()))
+}
+
 fn postgres_options(url: &str, deadlines: &SqlDeadlines) -> Result<PgConnectOptions, StoreError> {
     let options = PgConnectOptions::from_str(url).map_err(unreachable)?;
     Ok(options
@@ -277,8 +304,13 @@ fn postgres_pool(pool_size: u32, acquire: Duration, trust: Arc<Trust>) -> PgPool
                 if doubtful {
                     connection.ping().await?;
                 }
+                line::served();
                 Ok(true)
             })
+        })
+        .after_connect(|_, _| {
+            line::served();
+            Box::pin(async { Ok(()) })
         })
 }
 
@@ -310,6 +342,14 @@ async fn open_sqlite(
             .test_before_acquire(false)
             .idle_timeout(None)
             .max_lifetime(None)
+            .before_acquire(|_, _| {
+                line::served();
+                Box::pin(async { Ok(true) })
+            })
+            .after_connect(|_, _| {
+                line::served();
+                Box::pin(async { Ok(()) })
+            })
             // `SQLite` has undone by itself a transaction that it could not write, for want of room; the driver then
             // takes the connection for one inside a transaction, which nobody can begin another one in.
             .after_release(|connection, _| {

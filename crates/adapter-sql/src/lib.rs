@@ -16,6 +16,7 @@
 //! | `tx` | transactions, and where the two engines differ in them |
 //! | `group_commit` | bookings and cancellations of many people, committed together |
 //! | `browse` | room for those who look through lists |
+//! | `line` | the wait for a connection of a pool |
 //! | `lane` | the queue before one event's row |
 //! | `migrate` | running the migrations, alone |
 //! | `idempotency` | keys, kept in the transaction of their effect |
@@ -36,6 +37,7 @@ mod events;
 mod group_commit;
 mod idempotency;
 mod lane;
+mod line;
 mod migrate;
 mod page;
 mod probe;
@@ -149,9 +151,14 @@ impl Sql {
         }
     }
 
-    /// How many connections are open at present.
-    pub fn pool_state(&self) -> PoolState {
-        self.0.pools.state()
+    /// How its connections are used at present, those for writing first.
+    pub fn pool_states(&self) -> [PoolState; 2] {
+        self.0.pools.states()
+    }
+
+    /// How many bookings and cancellations wait to be taken.
+    pub fn waiting_orders(&self) -> usize {
+        self.0.desk.waiting()
     }
 
     /// Waits for what is being done, then closes every connection.

@@ -23,7 +23,7 @@ use sea_orm::{
 
 use crate::entity::event;
 use crate::error::failed;
-use crate::statement::{span as span_of, traced};
+use crate::statement::span as statement_span;
 use crate::tx::Engine;
 use crate::work::Reading;
 
@@ -178,7 +178,7 @@ impl Text {
     /// a search is best carried out depends on how many titles it finds.
     async fn all(self, reading: &Reading, afresh: bool) -> Result<Vec<QueryResult>, StoreError> {
         if afresh && reading.engine == Engine::Postgres {
-            let span = span_of(reading.engine.backend(), &self.sql);
+            let span = statement_span(reading.engine.backend(), &self.sql);
             let mut query = sqlx::query(sqlx::AssertSqlSafe(self.sql)).persistent(false);
             for value in self.values {
                 query = match value {
@@ -187,9 +187,12 @@ impl Text {
                     Bound::Instant(instant) => query.bind(instant),
                 };
             }
-            let pool = reading.db.untraced().get_postgres_connection_pool();
-            let rows = traced(span, query.fetch_all(pool)).await;
-            let rows = rows.map_err(|error| failed(DbErr::Query(RuntimeErr::SqlxError(Arc::new(error)))))?;
+            let pool = reading.db.pool().get_postgres_connection_pool();
+            let rows = async {
+                let rows = query.fetch_all(pool).await;
+                rows.map_err(|error| DbErr::Query(RuntimeErr::SqlxError(Arc::new(error))))
+            };
+            let rows = reading.db.carry_out(span, rows).await.map_err(failed)?;
             return Ok(rows.into_iter().map(QueryResult::from).collect());
         }
         let values = self.values.into_iter().map(|value| match value {

@@ -3,8 +3,11 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
+use metrics::histogram;
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, QueryResult, Statement,
     TransactionOptions, TransactionTrait,
@@ -12,73 +15,98 @@ use sea_orm::{
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
+use crate::line::Line;
+
 /// Connections, or one that is in a transaction, whose statements are traced.
 #[derive(Clone)]
-pub(crate) struct Statements<C = DatabaseConnection>(C);
+pub(crate) struct Statements<C = DatabaseConnection> {
+    connections: C,
+    /// The line before them; of one that is in a transaction, nobody waits in it any more.
+    line: Option<Arc<Line>>,
+}
 
-impl<C> Statements<C> {
-    pub(crate) fn of(connections: C) -> Self {
-        Self(connections)
-    }
-
-    /// The connections themselves, whose statements are not.
-    pub(crate) fn untraced(&self) -> &C {
-        &self.0
+impl<C: ConnectionTrait> Statements<C> {
+    /// Carries out a statement within its [`span`].
+    pub(crate) async fn carry_out<T>(
+        &self,
+        span: Span,
+        work: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        let work = traced(span, work);
+        match &self.line {
+            Some(line) => line.wait(work).await,
+            None => work.await,
+        }
     }
 }
 
 impl Statements {
+    /// Statements on connections of a pool.
+    pub(crate) fn of(connections: DatabaseConnection, line: &Arc<Line>) -> Self {
+        Self { connections, line: Some(Arc::clone(line)) }
+    }
+
+    /// The pool itself.
+    pub(crate) fn pool(&self) -> &DatabaseConnection {
+        &self.connections
+    }
+
     /// Begins a transaction.
     pub(crate) async fn begin(&self, options: TransactionOptions) -> Result<Statements<DatabaseTransaction>, DbErr> {
-        let span = span(self.0.get_database_backend(), "BEGIN");
-        traced(span, self.0.begin_with_options(options)).await.map(Statements)
+        let span = span(self.connections.get_database_backend(), "BEGIN");
+        let connections = self.carry_out(span, self.connections.begin_with_options(options)).await?;
+        Ok(Statements { connections, line: None })
     }
 }
 
 impl Statements<DatabaseTransaction> {
     pub(crate) async fn commit(self) -> Result<(), DbErr> {
-        let span = span(self.0.get_database_backend(), "COMMIT");
-        traced(span, self.0.commit()).await
+        let span = span(self.connections.get_database_backend(), "COMMIT");
+        let begun = Instant::now();
+        let committed = traced(span, self.connections.commit()).await;
+        let outcome = if committed.is_ok() { "committed" } else { "failed" };
+        histogram!("database_commit_duration_seconds", "outcome" => outcome).record(begun.elapsed());
+        committed
     }
 
     pub(crate) async fn rollback(self) -> Result<(), DbErr> {
-        let span = span(self.0.get_database_backend(), "ROLLBACK");
-        traced(span, self.0.rollback()).await
+        let span = span(self.connections.get_database_backend(), "ROLLBACK");
+        traced(span, self.connections.rollback()).await
     }
 }
 
 #[async_trait]
 impl<C: ConnectionTrait + Send> ConnectionTrait for Statements<C> {
     fn get_database_backend(&self) -> DbBackend {
-        self.0.get_database_backend()
+        self.connections.get_database_backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let span = span(statement.db_backend, &statement.sql);
-        traced(span, self.0.execute_raw(statement)).await
+        self.carry_out(span, self.connections.execute_raw(statement)).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        let span = span(self.0.get_database_backend(), sql);
-        traced(span, self.0.execute_unprepared(sql)).await
+        let span = span(self.connections.get_database_backend(), sql);
+        self.carry_out(span, self.connections.execute_unprepared(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let span = span(statement.db_backend, &statement.sql);
-        traced(span, self.0.query_one_raw(statement)).await
+        self.carry_out(span, self.connections.query_one_raw(statement)).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let span = span(statement.db_backend, &statement.sql);
-        traced(span, self.0.query_all_raw(statement)).await
+        self.carry_out(span, self.connections.query_all_raw(statement)).await
     }
 
     fn support_returning(&self) -> bool {
-        self.0.support_returning()
+        self.connections.support_returning()
     }
 
     fn is_mock_connection(&self) -> bool {
-        self.0.is_mock_connection()
+        self.connections.is_mock_connection()
     }
 }
 
@@ -100,7 +128,7 @@ pub(crate) fn span(backend: DbBackend, sql: &str) -> Span {
 }
 
 /// Carries out a statement within its span.
-pub(crate) async fn traced<T, E>(span: Span, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+async fn traced<T, E>(span: Span, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let done = work.instrument(span.clone()).await;
     if done.is_err() {
         span.record("otel.status_code", "ERROR");

@@ -10,6 +10,7 @@ use domain::ports::*;
 use domain::*;
 use sea_orm::ConnectionTrait;
 use tempfile::TempDir;
+use tokio::sync::Notify;
 
 use super::*;
 
@@ -619,6 +620,39 @@ async fn a_write_goes_on_when_its_caller_is_gone() {
     let again = store.event(users[0], "Recital", 1).await;
     store.sql.book(book(users[0], &again, None)).await.unwrap();
     assert_eq!(store.sql.inconsistencies().await.unwrap(), []);
-    assert!(store.sql.pool_state().size >= 1);
+    assert!(store.sql.pool_states().iter().all(|pool| (1..=pool.max).contains(&pool.open)));
     assert!(store.sql.ping().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_connection_is_seen_in_its_line() {
+    let store = Store::ready().await;
+    let (begun, released) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let holder = tokio::spawn({
+        let (sql, begun, released) = (store.sql.clone(), Arc::clone(&begun), Arc::clone(&released));
+        let hold = async move |writing: crate::work::Writing| {
+            let tx = writing.begin().await?;
+            begun.notify_one();
+            released.notified().await;
+            tx.discard().await;
+            Ok::<_, StoreError>(())
+        };
+        async move { sql.write("hold", hold).await }
+    });
+    begun.notified().await;
+    let waiter = tokio::spawn({
+        let sql = store.sql.clone();
+        async move { sql.purge_idempotency_keys(at("2029-01-01T00:00:00Z")).await }
+    });
+    let waiting = || store.sql.pool_states().map(|pool| pool.waiting);
+    while waiting() != [1, 0] {
+        tokio::task::yield_now().await;
+    }
+    let [writer, reader] = store.sql.pool_states();
+    assert_eq!((writer.name, writer.max, writer.open, writer.idle), ("writer", 1, 1, 0));
+    assert_eq!((reader.name, reader.max), ("reader", 8));
+    released.notify_one();
+    holder.await.unwrap().unwrap();
+    waiter.await.unwrap().unwrap();
+    assert_eq!(waiting(), [0, 0]);
 }

@@ -70,7 +70,8 @@ impl Sql {
     }
 
     fn reading(&self, pool: &Pool) -> Reading {
-        Reading { db: Statements::of(pool.reader.clone()), engine: self.0.pools.engine() }
+        let db = Statements::of(pool.reader.clone(), self.0.pools.reader_line());
+        Reading { db, engine: self.0.pools.engine() }
     }
 
     fn retry(&self, operation: &'static str, pool: &Arc<Pool>, fate: &Arc<Fate>) -> Retry {
@@ -78,9 +79,9 @@ impl Sql {
         Retry { operation, pool: Arc::clone(pool), fate: Arc::clone(fate), until }
     }
 
-    /// Writes in a task, whatever becomes of the caller, again if that [may help](crate::retry). A caller who has waited too long is told
-    /// that the store is unavailable if the write can still be kept from being committed, and is
-    /// then; otherwise that its outcome is unknown.
+    /// Writes in a task, whatever becomes of the caller, again if that [may help](crate::retry). A caller
+    /// who has waited too long is told that the store is unavailable if the write can still be kept from
+    /// being committed, and is then; otherwise that its outcome is unknown.
     pub(crate) async fn write<T, E, F, W>(&self, name: &'static str, work: W) -> Result<T, E>
     where
         W: FnOnce(Writing) -> F + Clone + Send + 'static,
@@ -92,7 +93,7 @@ impl Sql {
         let fate = Arc::new(Fate::default());
         let writing = Writing {
             sql: self.clone(),
-            db: Statements::of(pool.writer.clone()),
+            db: Statements::of(pool.writer.clone(), self.0.pools.writer_line()),
             engine: self.0.pools.engine(),
             fate: Arc::clone(&fate),
             begun: Instant::now(),

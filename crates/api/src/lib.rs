@@ -6,6 +6,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`server`] | the server and what it is made of |
+//! | [`admin`] | the port for operators |
 //! | `routes` | one file a noun; each begins with `configure` |
 //! | `wire` | the shapes clients see, with their conversions from the domain's |
 //! | `caller`, `body`, `query`, `field`, `conditional` | parsing: who asks, and for what |
@@ -17,6 +18,7 @@
 //! | `trace` | the span of a request, for whoever collects traces |
 //! | `openapi` | the document, collected from the routes and completed from the problem table |
 
+pub mod admin;
 mod attempts;
 mod body;
 mod caller;
@@ -37,6 +39,7 @@ pub mod server;
 mod trace;
 mod wire;
 
+pub use metrics::Metrics;
 pub use openapi::openapi_json;
 pub use server::{Draining, HttpDeadlines, HttpOptions, Services, serve};
 pub use trace::Traces;

@@ -5,9 +5,15 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use actix_web::http::Method;
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::problem::Problem;
+
+/// What has been counted and measured.
+pub trait Metrics: Send + Sync {
+    /// All of it as it is now, in the text format of Prometheus.
+    fn render(&self) -> String;
+}
 
 /// The method, if HTTP has it. A client can invent methods; a label cannot have as many values as it likes.
 pub(crate) fn known(method: &str) -> Option<&'static str> {
@@ -31,6 +37,7 @@ pub(crate) fn request(method: &Method, route: &str, status: u16, elapsed: Durati
 thread_local! {
     /// What each worker counts with, looked up once for each route and answer.
     static HANDLES: RefCell<HashMap<String, ByAnswer>> = RefCell::default();
+    static IN_FLIGHT: Gauge = gauge!("http_requests_in_flight");
 }
 
 /// The handles of one route, by method and status.
@@ -48,6 +55,24 @@ impl Handles {
             requests: counter!("http_requests_total", "method" => method, "route" => route.clone(), "status" => status.to_string()),
             duration: histogram!("http_request_duration_seconds", "method" => method, "route" => route),
         }
+    }
+}
+
+/// A request that is being answered.
+pub(crate) struct InFlight;
+
+impl InFlight {
+    /// From now on, until the value is dropped.
+    pub(crate) fn begin() -> Self {
+        IN_FLIGHT.with(|gauge| gauge.increment(1.0));
+        Self
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        // A worker that ends drops what it still has after its own values.
+        let _ = IN_FLIGHT.try_with(|gauge| gauge.decrement(1.0));
     }
 }
 

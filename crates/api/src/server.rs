@@ -12,12 +12,12 @@ use actix_web::{App, HttpRequest, HttpServer, web};
 use application::{Access, Accounts, Catalogue, LiveSeats, Profile, SeatBookings};
 use domain::ports::{Clock, Probe};
 use ipnet::IpNet;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
 use crate::attempts::LogInAttempts;
 use crate::live::Streams;
+use crate::metrics::Metrics;
 use crate::middleware::client_address::TrustedProxies;
 use crate::middleware::cors::{Origins, cors};
 use crate::middleware::due::{Room, due};
@@ -62,7 +62,7 @@ pub struct Services {
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// What has been counted.
-    pub metrics: PrometheusHandle,
+    pub metrics: Arc<dyn Metrics>,
     /// Traces that requests belong to, if somebody collects them.
     pub traces: Option<Arc<dyn Traces>>,
 }

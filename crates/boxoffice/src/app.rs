@@ -11,23 +11,24 @@ use adapter_memory::{MemoryBodies, MemorySeatChanges};
 use adapter_redis::{Redis, RedisBodies, RedisSeatChanges};
 use adapter_sql::{Sql, SqlOptions};
 use anyhow::{Context, anyhow, bail};
+use api::admin::{AdminServices, serve_admin};
 use api::{Draining, HttpDeadlines, HttpOptions, Services};
 use application::{Access, Accounts, Catalogue, EnsureAdminError, LiveSeats, Profile, SeatBookings, SignUp};
 use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, SharedUsers, Tiered};
 use chrono::TimeDelta;
 use domain::ports::{Clock, Events, Passwords, Probe, Registrations, SeatChanges, Sessions, Tokens, Users};
 use domain::{PersonName, Timestamp, User};
-use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, lookup_host};
+use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::secret_file::random_secret;
 use crate::settings::{Environment, Settings};
-use crate::telemetry::{self, TraceContext};
+use crate::telemetry::{self, Gauges, TraceContext};
 
 /// What an admin is called who was not given a name.
 pub(crate) const ADMIN_NAME: &str = "Administrator";
@@ -50,8 +51,8 @@ const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
 const PURGE_EVERY: Duration = Duration::from_hours(1);
 /// How long an outcome is kept with its idempotency key.
 const KEYS_KEPT: TimeDelta = TimeDelta::days(7);
-/// From the wish to stop until everything has stopped, at the latest.
-const STOP_WITHIN: Duration = Duration::from_secs(28);
+/// From the wish to stop until everything has stopped, at the latest; the last traces have two seconds more.
+const STOP_WITHIN: Duration = Duration::from_secs(27);
 /// How long closing the database's connections may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -64,12 +65,18 @@ pub struct Running {
     server: JoinHandle<std::io::Result<()>>,
     jobs: JoinSet<()>,
     sql: Sql,
+    admin: Option<AdminPort>,
 }
 
 impl Running {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where operators are answered, if they have a port of their own.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|admin| admin.address)
     }
 
     /// Waits for the server to end by itself, which it never should.
@@ -96,6 +103,28 @@ impl Running {
         if timeout(CLOSE_WITHIN, self.sql.close()).await.is_err() {
             tracing::warn!("the database did not let its connections go in time");
         }
+        // Last, so that everything before can be watched.
+        if let Some(admin) = self.admin {
+            admin.handle.stop(false).await;
+        }
+    }
+}
+
+/// The port for operators.
+struct AdminPort {
+    address: SocketAddr,
+    handle: ServerHandle,
+}
+
+impl AdminPort {
+    async fn open(host: &str, port: u16, services: AdminServices, draining: Draining) -> anyhow::Result<Self> {
+        let listener =
+            listen(host, port).await.with_context(|| format!("ADMIN_PORT: cannot listen on {host} port {port}"))?;
+        let address = listener.local_addr()?;
+        let server = serve_admin(listener, services, draining).context("ADMIN_PORT: the server cannot start")?;
+        let handle = server.handle();
+        tokio::spawn(server);
+        Ok(Self { address, handle })
     }
 }
 
@@ -119,19 +148,44 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     let changes = seat_changes(shared);
     sql.announce_to(Arc::clone(&changes));
     let live = Arc::new(LiveSeats::new(changes, Arc::clone(&events), Arc::new(sql.clone())));
+    let gauges = Gauges {
+        metrics,
+        sql: sql.clone(),
+        cache: Arc::clone(&cache),
+        redis: redis.clone(),
+        passwords: passwords(&settings),
+        runtime: Handle::current(),
+    };
     let use_cases = UseCases::new(
         &settings,
         &secret,
         &sql,
         events,
         Arc::new(CachedRegistrations::new(Arc::new(sql.clone()), cache)),
+        Arc::clone(&gauges.passwords) as Arc<dyn Passwords>,
         Arc::clone(&clock),
     )?;
     ensure_admin(&settings, &use_cases.accounts).await?;
 
-    let listener = listen(&settings).await?;
+    let listener = listen(&settings.host, settings.port)
+        .await
+        .with_context(|| format!("HOST, PORT: cannot listen on {} port {}", settings.host, settings.port))?;
     let address = listener.local_addr()?;
     let draining = Draining::default();
+    let redis = redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>);
+    let admin = match settings.admin_port {
+        None => None,
+        Some(port) => {
+            let services = AdminServices {
+                database: Arc::new(sql.clone()),
+                redis: redis.clone(),
+                inside: Arc::new(gauges.clone()),
+                metrics: Arc::new(gauges.clone()),
+                probe: deadlines.probe,
+            };
+            Some(AdminPort::open(&settings.host, port, services, draining.clone()).await?)
+        }
+    };
     let services = Services {
         access: use_cases.access,
         accounts: use_cases.accounts,
@@ -140,9 +194,9 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
         live: Arc::clone(&live),
         profile: use_cases.profile,
         database: Arc::new(sql.clone()),
-        redis: redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>),
+        redis,
         clock: Arc::clone(&clock),
-        metrics: metrics.clone(),
+        metrics: Arc::new(gauges.clone()),
         traces: settings.otlp_endpoint.is_some().then(|| Arc::new(TraceContext) as Arc<dyn api::Traces>),
     };
     let options = HttpOptions {
@@ -165,11 +219,14 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
 
     let mut jobs = JoinSet::new();
     jobs.spawn(async move { live.run().await });
-    jobs.spawn(keep_metrics(metrics, sql.clone()));
+    jobs.spawn(keep_metrics(gauges.metrics));
     jobs.spawn(purge_regularly(sql.clone(), clock));
 
     announce(&settings, address);
-    Ok(Running { address, shutdown_grace: deadlines.shutdown_grace, draining, handle, server, jobs, sql })
+    if let Some(admin) = &admin {
+        tracing::info!("operators are answered at http://{}", admin.address);
+    }
+    Ok(Running { address, shutdown_grace: deadlines.shutdown_grace, draining, handle, server, jobs, sql, admin })
 }
 
 /// What people can do, over adapters.
@@ -191,14 +248,10 @@ impl UseCases {
         sql: &Sql,
         events: Arc<dyn Events>,
         registrations: Arc<dyn Registrations>,
+        passwords: Arc<dyn Passwords>,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let cores = available_parallelism().map_or(1, usize::from);
         let users: Arc<dyn Users> = Arc::new(SharedUsers::new(Arc::new(sql.clone()), settings.deadlines.shared_read()));
-        let passwords: Arc<dyn Passwords> = Arc::new(
-            Bcrypt::new(settings.bcrypt_cost, cores, cores * WAITING_PER_CORE)
-                .with_patience(settings.deadlines.password_queue),
-        );
         let tokens: Arc<dyn Tokens> =
             Arc::new(Hs256Tokens::new(secret, settings.jwt_previous_secret.as_ref(), settings.access_token_ttl_secs)?);
         let accounts = Accounts::new(
@@ -224,8 +277,16 @@ impl UseCases {
     /// The use cases for an operator at the command line: no cache, and tokens that nobody outside
     /// of this process accepts.
     pub(crate) fn for_operator(settings: &Settings, sql: &Sql, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        Self::new(settings, &random_secret()?, sql, Arc::new(sql.clone()), Arc::new(sql.clone()), clock)
+        let (events, registrations) = (Arc::new(sql.clone()), Arc::new(sql.clone()));
+        Self::new(settings, &random_secret()?, sql, events, registrations, passwords(settings), clock)
     }
+}
+
+/// Hashes passwords on every core.
+fn passwords(settings: &Settings) -> Arc<Bcrypt> {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let bcrypt = Bcrypt::new(settings.bcrypt_cost, cores, cores * WAITING_PER_CORE);
+    Arc::new(bcrypt.with_patience(settings.deadlines.password_queue))
 }
 
 /// Connects to the database.
@@ -310,17 +371,13 @@ fn seat_changes(shared: Option<Shared>) -> Arc<dyn SeatChanges> {
     }
 }
 
-async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
-    let Settings { host, port, .. } = settings;
-    let bind = async {
-        let address = lookup_host((host.as_str(), *port)).await?.next().context("the name has no address")?;
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        bound_what_waits(&SockRef::from(&socket))?;
-        socket.bind(address)?;
-        anyhow::Ok(socket.listen(BACKLOG)?.into_std()?)
-    };
-    bind.await.with_context(|| format!("HOST, PORT: cannot listen on {host} port {port}"))
+async fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
+    let address = lookup_host((host, port)).await?.next().context("the name has no address")?;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    bound_what_waits(&SockRef::from(&socket))?;
+    socket.bind(address)?;
+    Ok(socket.listen(BACKLOG)?.into_std()?)
 }
 
 /// Every connection that is accepted has these from its listener.
@@ -337,17 +394,12 @@ fn bound_what_waits(_: &SockRef<'_>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Folds histograms into their buckets and looks at the pool, every few seconds.
-async fn keep_metrics(metrics: PrometheusHandle, sql: Sql) {
-    let (idle, busy) =
-        (gauge!("database_connections", "state" => "idle"), gauge!("database_connections", "state" => "busy"));
+/// Folds histograms into their buckets, every few seconds.
+async fn keep_metrics(metrics: PrometheusHandle) {
     let mut ticks = interval(telemetry::UPKEEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let pool = sql.pool_state();
-        idle.set(pool.idle);
-        busy.set(pool.size.saturating_sub(pool.idle));
         metrics.run_upkeep();
     }
 }

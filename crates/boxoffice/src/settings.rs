@@ -30,7 +30,7 @@ const DEFAULT: &str = include_str!("../../../config/default.toml");
 const ENVIRONMENT: &str = "BOXOFFICE_ENV";
 
 /// The names of all other settings. In files they are written in lower case.
-const NAMES: [&str; 38] = [
+const NAMES: [&str; 39] = [
     "DATABASE_URL",
     "DATABASE_POOL_SIZE",
     "DATABASE_MIGRATE",
@@ -44,6 +44,7 @@ const NAMES: [&str; 38] = [
     "BCRYPT_COST",
     "HOST",
     "PORT",
+    "ADMIN_PORT",
     "RATE_LIMIT_PER_MINUTE",
     "LOGIN_ATTEMPTS_PER_MINUTE",
     "TRUSTED_PROXIES",
@@ -174,6 +175,8 @@ pub struct Settings {
     pub host: String,
     /// `PORT`: 0 for a free one.
     pub port: u16,
+    /// `ADMIN_PORT`: 0 for a free one; never the same as `PORT`.
+    pub admin_port: Option<u16>,
     /// `RATE_LIMIT_PER_MINUTE`: 0 for no limit.
     pub rate_limit_per_minute: u32,
     /// `LOGIN_ATTEMPTS_PER_MINUTE`: 0 for no limit.
@@ -343,6 +346,15 @@ impl Layers {
         let bcrypt_cost = self.required("BCRYPT_COST", |raw| bcrypt_cost(raw, production));
         let host = self.required("HOST", host);
         let port = self.required("PORT", |raw| whole(raw, 0, u16::MAX));
+        let admin_port = self.optional("ADMIN_PORT", |raw| {
+            let admin_port = whole(raw, 0, u16::MAX)?;
+            let same = admin_port != 0 && port == Some(admin_port);
+            if same {
+                Err(format!("must be another port than PORT, which is {admin_port} too"))
+            } else {
+                Ok(admin_port)
+            }
+        });
         let rate_limit_per_minute = self.required("RATE_LIMIT_PER_MINUTE", |raw| whole(raw, 0, u32::MAX));
         let login_attempts_per_minute = self.required("LOGIN_ATTEMPTS_PER_MINUTE", |raw| whole(raw, 0, u32::MAX));
         let trusted_proxies = self.optional("TRUSTED_PROXIES", |raw| list(raw, network));
@@ -372,6 +384,7 @@ impl Layers {
             bcrypt_cost: bcrypt_cost?,
             host: host?,
             port: port?,
+            admin_port,
             rate_limit_per_minute: rate_limit_per_minute?,
             login_attempts_per_minute: login_attempts_per_minute?,
             trusted_proxies: trusted_proxies.unwrap_or_default(),

@@ -1,12 +1,11 @@
 //! Logs to standard error, the metrics that `/metrics` shows, and traces for a collector.
 
+mod gauges;
+mod metrics;
 mod traces;
 
 use std::io::{self, IsTerminal};
-use std::sync::OnceLock;
-use std::time::Duration;
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -16,16 +15,10 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::settings::{LogFormat, Settings};
 
+pub(crate) use gauges::Gauges;
+pub(crate) use metrics::{UPKEEP, metrics};
 pub(crate) use traces::TraceContext;
 pub use traces::Traces;
-
-/// The upper bounds of the histograms of durations, in seconds: from a cached read to the deadline
-/// after which a request is refused.
-const DURATION_BUCKETS: [f64; 15] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-
-/// How often histograms are folded into their buckets, so that their samples do not pile up.
-pub(crate) const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Writes the process's log to standard error from now on. A process has one log: a second call
 /// changes nothing.
@@ -70,23 +63,4 @@ where
         LogFormat::Json => Box::new(form.json().flatten_event(true)),
         LogFormat::Pretty => Box::new(form),
     }
-}
-
-/// The process's metrics, recorded since the first call. Servers in one process share them.
-pub(crate) fn metrics() -> anyhow::Result<PrometheusHandle> {
-    static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
-    if let Some(handle) = METRICS.get() {
-        return Ok(handle.clone());
-    }
-    let builder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_duration_seconds".to_owned()), &DURATION_BUCKETS)?;
-    Ok(METRICS
-        .get_or_init(|| {
-            let recorder = builder.build_recorder();
-            let handle = recorder.handle();
-            // The error says that somebody else's recorder is installed; then ours stays empty.
-            let _ = metrics::set_global_recorder(recorder);
-            handle
-        })
-        .clone())
 }

@@ -36,6 +36,7 @@ pub struct Cache {
     bodies: Arc<dyn Bodies>,
     /// By the runtime of those who ask: gathered there, and then with those of other runtimes.
     confirmations: Rounds<Id, VersionQuestion, Result<Arc<VersionAnswer>, StoreError>>,
+    shared: Arc<Rounds<(), VersionQuestion, Result<Arc<VersionAnswer>, StoreError>>>,
     recent: Option<Recent>,
     counters: Counters,
     patience: Duration,
@@ -62,13 +63,14 @@ impl Cache {
                 let versions = Arc::clone(&versions);
                 async move { versions.confirm(&merged(&questions)).await.map(Arc::new) }
             }));
+        let all = Arc::clone(&shared);
         let confirmations =
             Rounds::nearby("gather", Self::CONFIRMATIONS, patience, move |_, questions: Vec<VersionQuestion>| {
-                let shared = Arc::clone(&shared);
+                let shared = Arc::clone(&all);
                 async move { shared.ask((), merged(&questions)).await? }
             });
         let recent = (!options.max_staleness.is_zero()).then(|| Recent::new(options.max_staleness));
-        Arc::new(Self { bodies, confirmations, recent, counters: Counters::new(), patience, runtime })
+        Arc::new(Self { bodies, confirmations, shared, recent, counters: Counters::new(), patience, runtime })
     }
 
     /// The versions asked for, and maybe more, from a snapshot taken after the call.
@@ -77,6 +79,11 @@ impl Cache {
     /// it all before it asks, so a busy one asks for many at a time, and an idle one at once.
     pub(crate) async fn confirm(&self, question: VersionQuestion) -> Result<Arc<VersionAnswer>, StoreError> {
         self.confirmations.ask(Handle::current().id(), question).await?
+    }
+
+    /// How many readers wait for a confirmation that has not been asked for yet.
+    pub fn waiting(&self) -> usize {
+        self.confirmations.gathered() + self.shared.gathered()
     }
 
     /// The body of this key, of whatever version.

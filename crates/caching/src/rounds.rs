@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::ports::StoreError;
+use metrics::{Histogram, histogram};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
@@ -36,6 +37,7 @@ type Run<K, Q, A> = dyn Fn(K, Vec<Q>) -> Pin<Box<dyn Future<Output = A> + Send>>
 struct Inner<K, Q, A> {
     /// What is shared, for traces.
     name: &'static str,
+    sizes: Histogram,
     lanes: usize,
     patience: Duration,
     /// Where runs are carried out; `None` for where they are asked for.
@@ -123,8 +125,9 @@ where
     where
         F: Future<Output = A> + Send + 'static,
     {
+        let sizes = histogram!("cache_round_size", "round" => name);
         let run: Box<Run<K, Q, A>> = Box::new(move |key, questions| Box::pin(run(key, questions)));
-        Self { inner: Arc::new(Inner { name, lanes, patience, runtime, run, rooms: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { name, sizes, lanes, patience, runtime, run, rooms: Mutex::default() }) }
     }
 
     /// The answer of the first run for `key` that starts after the call.
@@ -151,6 +154,11 @@ where
             Ok(answer) => answer.map_err(|_| NoAnswer::Lost),
             Err(_) => Err(NoAnswer::Late(self.inner.patience)),
         }
+    }
+
+    /// How many have asked and have no run yet.
+    pub(crate) fn gathered(&self) -> usize {
+        self.inner.rooms().values().map(|room| room.waiting.len()).sum()
     }
 
     /// How many keys are asked for.
@@ -192,6 +200,7 @@ where
                 continue;
             }
             let span = self.span(&waiters);
+            self.inner.sizes.record(f64::from(u32::try_from(waiters.len()).unwrap_or(u32::MAX)));
             let (questions, answers): (Vec<Q>, Vec<oneshot::Sender<A>>) =
                 waiters.into_iter().map(|waiter| (waiter.question, waiter.answer)).unzip();
             let run = async { (self.inner.run)(self.key.clone(), questions).await };

@@ -145,7 +145,8 @@ impl Site {
         let mut running = vec![start(settings.clone(), self.clock.clone()).await?];
         if !self.fronted {
             let base = format!("http://{}", running[0].address());
-            return Ok(Instance { running, ..Instance::at(base) });
+            let admin = running[0].admin_address().map(|address| format!("http://{address}"));
+            return Ok(Instance { running, admin, ..Instance::at(base) });
         }
         if self.redis.is_some() {
             running.push(start(settings, self.clock.clone()).await?);
@@ -167,6 +168,7 @@ pub struct Instance {
     running: Vec<Running>,
     front: Option<Front>,
     base: String,
+    admin: Option<String>,
     client: reqwest::Client,
 }
 
@@ -183,12 +185,17 @@ impl Instance {
     /// A client of an instance that runs elsewhere.
     pub fn at(base: String) -> Self {
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
-        Self { running: Vec::new(), front: None, base, client }
+        Self { running: Vec::new(), front: None, base, admin: None, client }
     }
 
     /// Where it listens: `http://127.0.0.1:port`.
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// A client of its port for operators, which it has to have.
+    pub fn for_operators(&self) -> Self {
+        Self::at(self.admin.clone().expect("ADMIN_PORT is set"))
     }
 
     /// A request to a path. What an instance counts it is asked for itself, as Prometheus does.

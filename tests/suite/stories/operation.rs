@@ -231,6 +231,96 @@ stories! {
         api.stop().await;
     }
 
+    async fn what_is_used_up_is_measured_and_everything_is_explained(site: Site) {
+        let api = site.start().await;
+        let admin = api.admin().await;
+        let ada = api.somebody().await;
+        let event = api.event(&admin, 1).await;
+        let measured = [
+            "booking_queue_wait_duration_seconds_count",
+            "booking_batch_duration_seconds_count",
+            "booking_batch_size_count",
+            "database_commit_duration_seconds_count",
+            "password_hash_wait_duration_seconds_count",
+            "cache_round_size_count",
+        ];
+        let mut before = Vec::new();
+        for name in measured {
+            before.push(metric(&api, name, &[]).await);
+        }
+        api.book(event, &ada).await.expect(201);
+        api.log_in(&ada.email, PASSWORD).await.expect(200);
+        api.detail(event).await;
+        for (name, before) in measured.iter().zip(before) {
+            until(name, async || metric(&api, name, &[]).await > before).await;
+        }
+        for pool in ["writer", "reader"] {
+            let of = [("pool", pool)];
+            assert!(metric(&api, "database_connections_max", &of).await >= 1.0, "{pool}");
+            assert!(metric(&api, "database_connection_wait_duration_seconds_count", &of).await >= 1.0, "{pool}");
+        }
+        for name in ["http_requests_in_flight", "tokio_workers", "process_resident_memory_bytes", "process_open_fds"] {
+            assert!(metric(&api, name, &[]).await >= 1.0, "{name}");
+        }
+        if site.redis.is_some() {
+            assert!(metric(&api, "redis_command_duration_seconds_count", &[("command", "GETRANGE")]).await >= 1.0);
+            assert!(metric(&api, "redis_up", &[]).await >= 1.0);
+        }
+        let text = api.get("/metrics").send().await.text();
+        for line in text.lines() {
+            if let Some((name, _)) = line.strip_prefix("# TYPE ").and_then(|declared| declared.split_once(' ')) {
+                assert!(text.contains(&format!("# HELP {name} ")), "nobody says what {name} is");
+            }
+        }
+        for name in ["booking_queue_length", "database_connections_waiting", "password_hashes_waiting", "cache_readers_waiting"] {
+            assert!(text.contains(&format!("# TYPE {name} gauge")), "{name}");
+        }
+        api.stop().await;
+    }
+
+    async fn a_port_of_their_own_tells_operators_everything_and_has_nothing_else(site: Site) {
+        let site = site.with("ADMIN_PORT", "0");
+        let api = site.start().await;
+        let operators = api.for_operators();
+        assert!(metric(&operators, "http_requests_total", &[]).await >= 0.0);
+        assert!(api.get("/metrics").send().await.expect(200).text().contains("# TYPE database_connections gauge"));
+        let live = operators.get("/health/live").send().await.expect(200);
+        assert_eq!((live.json(), live.header("cache-control")), (json!({ "status": "live" }), "no-store"));
+
+        let ready = readiness(&operators).await.expect(200).json();
+        assert_eq!((&ready["status"], &ready["stopping"]), (&json!("ready"), &json!(false)), "{ready}");
+        assert_eq!(ready["version"], env!("CARGO_PKG_VERSION"), "{ready}");
+        assert!(ready["uptime_secs"].is_u64(), "{ready}");
+        assert_eq!(ready["pending_migrations"], json!([]), "{ready}");
+        let dependencies = &ready["dependencies"];
+        assert_eq!(dependencies["database"]["state"], "up", "{ready}");
+        assert!(dependencies["database"]["latency_ms"].as_f64().is_some_and(|latency| latency > 0.0), "{ready}");
+        let redis = if site.redis.is_some() { "up" } else { "not_configured" };
+        assert_eq!(dependencies["redis"]["state"], redis, "{ready}");
+        let pools = ready["load"]["pools"].as_array().unwrap();
+        let names: Vec<_> = pools.iter().map(|pool| pool["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["writer", "reader"]);
+        assert!(pools.iter().all(|pool| pool["max"].as_u64() >= Some(1) && pool["waiting"].is_u64()), "{ready}");
+        for name in ["bookings_waiting", "readers_waiting", "passwords_running", "passwords_waiting"] {
+            assert_eq!(ready["load"][name], 0, "{name} in {ready}");
+        }
+
+        for path in ["/", "/api", "/api/events", "/api/openapi.json", "/problems/not_found", "/health"] {
+            operators.get(path).send().await.expect(404);
+        }
+        operators.request(Method::POST, "/metrics").send().await.expect(405);
+        operators.request(Method::HEAD, "/health/ready").send().await.expect(200);
+
+        // Somebody has it already.
+        let address = operators.base().rsplit_once(':').unwrap().1.to_owned();
+        let site = site.with("ADMIN_PORT", &address);
+        let Err(error) = site.try_start().await else { panic!("two have one port") };
+        let said = format!("{error:#}");
+        assert!(said.starts_with(&format!("ADMIN_PORT: cannot listen on 127.0.0.1 port {address}")), "{said}");
+        api.stop().await;
+        assert!(reqwest::get(format!("{}/health/live", operators.base())).await.is_err(), "nobody listens any more");
+    }
+
     async fn an_access_line_says_who_asked_what_and_how_it_went(site: Site) {
         keep_log();
         let api = site.start().await;
@@ -448,4 +538,38 @@ async fn a_database_that_cannot_be_reached_at_the_start_is_named_without_its_pas
     let said = format!("{error:#}");
     assert!(said.contains("DATABASE_URL") && said.contains("127.0.0.1:1"), "{said}");
     assert!(!said.contains("unheard-of"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_are_answered_while_the_database_is_away_and_everybody_else_waits() {
+    let site = Site::migrated().await.with("ADMIN_PORT", "0");
+    let api = Arc::new(site.start().await);
+    let operators = api.for_operators();
+    let admin = api.admin().await;
+    let event = api.event(&admin, 1000).await;
+    take_database_away(&site).await;
+    let crowd: Vec<_> = (0..200)
+        .map(|_| {
+            let (api, admin) = (Arc::clone(&api), admin.clone());
+            tokio::spawn(async move { api.book(event, &admin).await.status })
+        })
+        .collect();
+    for _ in 0..5 {
+        let asked = Instant::now();
+        operators.get("/health/live").send().await.expect(200);
+        operators.get("/metrics").send().await.expect(200);
+        assert!(asked.elapsed() < CHECKED_WITHIN, "it took {:?}", asked.elapsed());
+        let down = readiness(&operators).await.expect(503).json();
+        assert_eq!(
+            (&down["status"], &down["dependencies"]["database"]["state"]),
+            (&json!("unavailable"), &json!("down"))
+        );
+        assert_eq!((&down["pending_migrations"], &down["stopping"]), (&Value::Null, &json!(false)), "{down}");
+    }
+    for one in crowd {
+        assert_eq!(one.await.unwrap(), 503);
+    }
+    give_database_back(&site).await;
+    until("the instance heals", async || readiness(&operators).await.status == 200).await;
+    Arc::into_inner(api).unwrap().stop().await;
 }

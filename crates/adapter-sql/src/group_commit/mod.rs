@@ -41,7 +41,7 @@ use std::time::{Duration, Instant};
 use domain::event::{BookingRefused, CancellationRefused};
 use domain::ports::{BookError, CancelError, Cause, StoreError};
 use domain::{Committed, EventId, KeyConflict, Once, Registration, UserId};
-use metrics::{counter, gauge, histogram};
+use metrics::{counter, histogram};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{Instrument, Span};
 
@@ -174,6 +174,11 @@ impl Desk {
         Self { state: Mutex::default(), aside: Arc::new(Semaphore::new(aside)) }
     }
 
+    /// How many orders wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state().queue.waiting()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -292,16 +297,20 @@ impl Lane {
             state.queue.done(event);
         }
         let lines = state.queue.take(BATCH);
-        gauge!("booking_queue_length").set(f64::from(u32::try_from(state.queue.waiting()).unwrap_or(u32::MAX)));
         if lines.is_empty() {
             state.lanes -= 1;
             self.left = true;
             return None;
         }
+        drop(state);
+        let waits = histogram!("booking_queue_wait_duration_seconds");
         let mut all = Vec::new();
         for (event, orders) in lines {
             self.serving.push(event);
             all.extend(orders.into_iter().filter(Order::take));
+        }
+        for order in &all {
+            waits.record(order.arrived.elapsed());
         }
         Some(all)
     }
@@ -442,7 +451,7 @@ impl Sql {
     /// One transaction over all; or, if it fails for reasons of one of them, one for each.
     async fn transact(&self, asks: &Arc<[Ask]>, locking: Locking) -> Vec<Part> {
         histogram!("booking_batch_size").record(f64::from(u32::try_from(asks.len()).unwrap_or(u32::MAX)));
-        let progress = Arc::new(Progress::default());
+        let (progress, begun) = (Arc::new(Progress::default()), Instant::now());
         let done = {
             let (asks, progress) = (Arc::clone(asks), Arc::clone(&progress));
             self.write("book_together", move |writing| batch::transact(writing, asks, locking, progress)).await
@@ -455,6 +464,7 @@ impl Sql {
             Err(StoreError::OutcomeUnknown(_)) => "unknown",
         };
         counter!("booking_batches_total", "outcome" => outcome).increment(1);
+        histogram!("booking_batch_duration_seconds", "outcome" => outcome).record(begun.elapsed());
         match done {
             Ok(parts) => parts,
             Err(StoreError::Fault(cause)) => {

@@ -15,7 +15,7 @@ use futures_util::stream;
 use tracing::Instrument;
 
 use crate::caller::LoggedUser;
-use crate::metrics;
+use crate::metrics::{self, InFlight};
 use crate::openapi::Operations;
 use crate::problem::{Code, PROBLEM_JSON, Problem};
 use crate::trace::Trace;
@@ -62,6 +62,7 @@ pub(crate) async fn envelope(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let started = Instant::now();
+    let _in_flight = InFlight::begin();
     let request_id = request_id(request.headers());
     let method = request.method().clone();
     if method == Method::HEAD {

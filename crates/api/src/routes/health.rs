@@ -9,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::reply::{self, Reply};
 use crate::server::{Draining, HttpDeadlines, Services};
@@ -66,10 +67,15 @@ async fn ready(services: Data<Services>, draining: Data<Draining>, deadlines: Da
 )]
 #[get("/metrics")]
 async fn metrics(services: Data<Services>) -> HttpResponse {
+    exposition(&*services.metrics)
+}
+
+/// All metrics, as Prometheus reads them.
+pub(crate) fn exposition(counted: &dyn Metrics) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header(("Cache-Control", "no-store"))
         .content_type("text/plain; version=0.0.4; charset=utf-8")
-        .body(services.metrics.render())
+        .body(counted.render())
 }
 
 async fn probe(dependency: Option<&dyn Probe>, within: Duration) -> State {
@@ -120,7 +126,7 @@ struct Dependencies {
 /// The state of one dependency.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum State {
+pub(crate) enum State {
     Up,
     Down,
     NotConfigured,

@@ -22,6 +22,8 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::problem::{Code, Problem};
 
+pub(crate) use health::{State, exposition};
+
 pub(crate) fn configure(config: &mut ServiceConfig) {
     auth::configure(config);
     events::configure(config);

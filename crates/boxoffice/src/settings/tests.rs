@@ -315,6 +315,17 @@ fn stores_that_cannot_work_are_refused_with_a_hint() {
 }
 
 #[test]
+fn operators_have_a_port_of_their_own_or_none() {
+    assert_eq!(load(&[]).unwrap().admin_port, None);
+    assert_eq!(load(&[("ADMIN_PORT", "9100")]).unwrap().admin_port, Some(9100));
+    assert!(load(&[("ADMIN_PORT", "0"), ("PORT", "0")]).is_ok(), "two free ones");
+    for (port, admin_port) in [("3000", "3000"), ("3000", "http"), ("3000", "-1")] {
+        let line = complaint(&[("PORT", port), ("ADMIN_PORT", admin_port)]);
+        assert!(line.starts_with("ADMIN_PORT: must be "), "{line}");
+    }
+}
+
+#[test]
 fn traces_are_sampled_by_the_names_of_the_specification() {
     let sampling = |name: &str, share: &str| {
         load(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", share)]).unwrap().sampling

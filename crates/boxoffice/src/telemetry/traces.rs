@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use metrics::counter;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId, TraceState, TracerProvider};
@@ -40,6 +41,9 @@ const LINKS: u32 = 512;
 /// How long the last spans may take to be sent.
 const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 
+/// What a caller may have us pass on of its trace, in bytes: as much as the specification asks for.
+const MAX_TRACE_STATE: usize = 512;
+
 /// Between two complaints about the collector.
 const COMPLAINT_PAUSE: Duration = Duration::from_mins(1);
 
@@ -59,7 +63,8 @@ impl Traces {
             .with_http()
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(collector.traces())
-            .build()?;
+            .build()
+            .context("OTEL_EXPORTER_OTLP_ENDPOINT: traces cannot be sent there")?;
         let exporter = Exporter { inner: exporter, collector: collector.to_string(), complained: Mutex::default() };
         let resource = Resource::builder()
             .with_service_name(settings.service_name.clone())
@@ -119,7 +124,10 @@ impl api::Traces for TraceContext {
 
 /// What the headers of a request say of its trace; nothing if they cannot be read.
 fn caller(traceparent: Option<&str>, tracestate: Option<&str>) -> Context {
-    let headers = Headers { traceparent: traceparent.filter(|header| is_well_formed(header)), tracestate };
+    let headers = Headers {
+        traceparent: traceparent.filter(|header| is_well_formed(header)),
+        tracestate: tracestate.filter(|header| header.len() <= MAX_TRACE_STATE),
+    };
     TraceContextPropagator::new().extract_with_context(&Context::new(), &headers)
 }
 
