@@ -78,9 +78,9 @@ impl Sql {
         Retry { operation, pool: Arc::clone(pool), fate: Arc::clone(fate), until }
     }
 
-    /// Writes in a task, whatever becomes of the caller, again if that [may help](crate::retry). A caller who has waited too long is told
-    /// that the store is unavailable if the write can still be kept from being committed, and is
-    /// then; otherwise that its outcome is unknown.
+    /// Writes in a task, whatever becomes of the caller, again if that [may help](crate::retry). A caller
+    /// who has waited too long is told that the store is unavailable if the write can still be kept from
+    /// being committed, and is then; otherwise that its outcome is unknown.
     pub(crate) async fn write<T, E, F, W>(&self, name: &'static str, work: W) -> Result<T, E>
     where
         W: FnOnce(Writing) -> F + Clone + Send + 'static,

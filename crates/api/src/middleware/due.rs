@@ -180,7 +180,7 @@ mod tests {
                 .app_data(deadlines())
                 .app_data(room.clone())
                 .wrap(from_fn(due))
-                .default_service(web::to(|| async { HttpResponse::Ok() }));
+                .default_service(web::to(|| async { HttpResponse::Ok().finish() }));
             let app = init_service(app).await;
             let status = async |path: &str| call_service(&app, TestRequest::with_uri(path).to_request()).await.status();
             assert_eq!(status("/api/events").await, 200);
