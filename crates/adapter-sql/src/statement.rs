@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn a_statement_is_called_by_what_it_does_and_where() {
         for (sql, name) in [
-            ("SELECT *, pg_current_xact_id()::text FROM events WHERE id = ANY($1) FOR UPDATE", "SELECT events"),
+            ("SELECT id, pg_current_xact_id()::text FROM events WHERE id = ANY($1) FOR UPDATE", "SELECT events"),
             (r#"SELECT "users"."id" FROM "users" WHERE "users"."id" = $1"#, "SELECT users"),
             (r#"INSERT INTO "sessions" ("user_id") VALUES ($1)"#, "INSERT sessions"),
             ("UPDATE events SET version = given.version FROM (SELECT 1) AS given", "UPDATE events"),

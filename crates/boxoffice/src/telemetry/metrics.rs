@@ -59,6 +59,7 @@ fn describe() {
         Unit::Seconds,
         "What was asked of the database, by operation and result"
     );
+    describe_counter!("database_retries_total", Unit::Count, "Attempts made again, by operation and reason");
     describe_histogram!("database_commit_duration_seconds", Unit::Seconds, "COMMITs, the flush to disk included");
     describe_gauge!("database_connections", Unit::Count, "Open connections, by pool and state");
     describe_gauge!("database_connections_max", Unit::Count, "Connections that a pool may open");
