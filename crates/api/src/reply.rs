@@ -90,7 +90,11 @@ pub(crate) fn no_content() -> HttpResponse {
     HttpResponse::NoContent().insert_header((CACHE_CONTROL, "private, no-store")).finish()
 }
 
-/// The addresses of the neighbouring pages (RFC 8288), with every other parameter kept.
+/// The parameters of lists that say which rows there are, and in which order. Links leave out all others, of
+/// which a client may send any number.
+const FILTERS: [&str; 6] = ["search", "date_from", "date_to", "available_only", "sort", "status"];
+
+/// The addresses of the neighbouring pages (RFC 8288), with the filters kept.
 pub(crate) fn page_links(request: &HttpRequest, page: PageRequest, total: u64) -> String {
     let last = page.last(total);
     let number = u64::from(page.number);
@@ -102,7 +106,7 @@ pub(crate) fn page_links(request: &HttpRequest, page: PageRequest, total: u64) -
         ("last", Some(last)),
     ];
     let kept: Vec<_> = form_urlencoded::parse(request.query_string().as_bytes())
-        .filter(|(name, _)| name != "page" && name != "limit")
+        .filter(|(name, _)| FILTERS.contains(&name.as_ref()))
         .map(|(name, value)| format!("&{}={}", encode(&name), encode(&value)))
         .collect();
     let (path, kept, size) = (request.path(), kept.concat(), page.size);
@@ -147,8 +151,8 @@ mod tests {
     }
 
     #[test]
-    fn links_keep_the_filters() {
-        let links = links("/api/events?search=a%26b&page=2&limit=10", 2, 35);
+    fn links_keep_the_filters_and_nothing_else() {
+        let links = links("/api/events?search=a%26b&page=2&limit=10&x=y&%73earching=1", 2, 35);
         assert!(links.contains("</api/events?page=3&limit=10&search=a%26b>; rel=\"next\""), "{links}");
         assert!(links.contains("page=1&limit=10&search=a%26b>; rel=\"prev\""), "{links}");
         assert!(links.contains("page=4&limit=10&search=a%26b>; rel=\"last\""), "{links}");

@@ -277,6 +277,15 @@ stories! {
         assert_eq!(listed(&api, &[("search", &long)]).await.len(), 1);
         assert_eq!(listed(&api, &[("search", &format!(" {long} "))]).await.len(), 1, "measured when trimmed");
         assert_eq!(refused(&api, &query("/api/events", &[("search", &format!("{long}a"))]), None).await, ["search"]);
+        // Four links repeat it, and nothing that nobody asked for.
+        for _ in 0..2 {
+            event_titled(&api, &admin, &long).await;
+        }
+        let unasked = "x".repeat(4_000);
+        let middle = query("/api/events", &[("search", &long), ("limit", "1"), ("page", "2"), ("x", &unasked)]);
+        let links = links(&api.get(&middle).send().await.expect(200));
+        assert_eq!(links.len(), 4);
+        assert!(links.values().all(|link| link.contains("search=%F0%9F%8E%B7") && !link.contains("xxx")), "{links:?}");
         for control in ["%00", "a%00b", "a%07", "a%0Ab", "a%7Fb", "a%C2%85b", "a%1B"] {
             assert_eq!(refused(&api, &format!("/api/events?search={control}"), None).await, ["search"], "{control}");
         }
