@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::{free_port, signal};
 
 /// Stories that are told to an instance itself in any case, and why: the ends of their names.
-const TOLD_DIRECTLY: [(&str, &str); 10] = [
+const TOLD_DIRECTLY: [(&str, &str); 12] = [
     ("only_the_bearer_scheme_proves_anything", "two headers of one name, of which one may be, are nginx's own 400"),
     ("what_is_no_id_names_nothing", "NUL in an address is nginx's own 400"),
     ("an_address_that_names_nothing_is_not_found", "the same"),
@@ -26,6 +26,8 @@ const TOLD_DIRECTLY: [(&str, &str); 10] = [
     ("a_reader_who_stops_reading_gets_the_newest_states_and_makes_no_queue", "nginx and its two sockets hold a queue"),
     ("no_request_hides_in_another", "what frames no request is nginx's own 400, 413 or 501"),
     ("heads_have_an_end", "nginx has limits of its own: 400 and 414 where we say 431"),
+    ("a_port_of_their_own_tells_operators_everything_and_has_nothing_else", "nginx leads nobody to that port"),
+    ("operators_are_answered_while_the_database_is_away_and_everybody_else_waits", "the same"),
     ("full::both_kinds_together_are_bounded_and_whoever_leaves_makes_room", "each instance has its own bound"),
 ];
 
