@@ -75,9 +75,8 @@ impl Bcrypt {
 
     /// How many hashes are computed, and how many wait to be.
     pub fn load(&self) -> PasswordLoad {
-        let running = self.most_workers - self.workers.available_permits().min(self.most_workers);
-        let taken = self.most_places - self.places.available_permits().min(self.most_places);
-        PasswordLoad { running, waiting: taken.saturating_sub(running) }
+        let running = self.most_workers - self.workers.available_permits();
+        PasswordLoad { running, waiting: self.taken().saturating_sub(running) }
     }
 
     /// The same, with callers who wait this long for a worker.
@@ -86,9 +85,14 @@ impl Bcrypt {
         Self { patience, ..self }
     }
 
+    /// How many have a place, at work or in the queue.
+    fn taken(&self) -> usize {
+        self.most_places - self.places.available_permits()
+    }
+
     /// How long those who have a place now will take.
     fn expected_wait(&self) -> Duration {
-        let ahead = u64::try_from(self.most_places - self.places.available_permits()).unwrap_or(u64::MAX);
+        let ahead = u64::try_from(self.taken()).unwrap_or(u64::MAX);
         let workers = u64::try_from(self.most_workers).unwrap_or(u64::MAX);
         Duration::from_micros(self.hash_us.load(Ordering::Relaxed).saturating_mul(ahead) / workers)
     }
