@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::Server;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer};
 use async_trait::async_trait;
@@ -18,7 +17,7 @@ use serde::Serialize;
 
 use crate::metrics::Metrics;
 use crate::reply;
-use crate::routes::{State, exposition};
+use crate::routes::{ReadyState, State, exposition, probe};
 use crate::server::Draining;
 
 /// How long the last answer may take once the server is stopping, in seconds.
@@ -107,15 +106,15 @@ async fn live() -> HttpResponse {
 /// As `/health/ready` of the API, with everything that may be the reason.
 async fn ready(services: Data<AdminServices>, draining: Data<Draining>, begun: Data<Instant>) -> HttpResponse {
     let (database, redis, pending) = futures_util::join!(
-        probe(Some(&*services.database), services.probe),
-        probe(services.redis.as_deref(), services.probe),
+        health(Some(&*services.database), services.probe),
+        health(services.redis.as_deref(), services.probe),
         tokio::time::timeout(services.probe, services.inside.pending_migrations()),
     );
     let stopping = draining.has_begun();
-    let (status, name) = match (stopping || database.state == State::Down, redis.state) {
-        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
-        (false, State::Down) => (StatusCode::OK, "degraded"),
-        (false, _) => (StatusCode::OK, "ready"),
+    let (status, name) = match ReadyState::of(stopping, database.state, redis.state) {
+        None => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        Some(ReadyState::Degraded) => (StatusCode::OK, "degraded"),
+        Some(ReadyState::Ready) => (StatusCode::OK, "ready"),
     };
     let details = Details {
         status: name,
@@ -126,23 +125,16 @@ async fn ready(services: Data<AdminServices>, draining: Data<Draining>, begun: D
         pending_migrations: pending.ok().and_then(Result::ok),
         load: services.inside.load(),
     };
-    HttpResponse::build(status)
-        .content_type("application/json")
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .body(reply::render(&details))
+    let mut response = reply::operational(&details);
+    *response.status_mut() = status;
+    response
 }
 
-async fn probe(dependency: Option<&dyn Probe>, within: Duration) -> Health {
-    let Some(dependency) = dependency else { return Health { state: State::NotConfigured, latency_ms: None } };
+async fn health(dependency: Option<&dyn Probe>, within: Duration) -> Health {
     let asked = Instant::now();
-    match tokio::time::timeout(within, dependency.ping()).await {
-        Ok(Ok(())) => Health { state: State::Up, latency_ms: Some(millis(asked.elapsed())) },
-        Ok(Err(_)) | Err(_) => Health { state: State::Down, latency_ms: None },
-    }
-}
-
-fn millis(elapsed: Duration) -> f64 {
-    elapsed.as_secs_f64() * 1000.0
+    let state = probe(dependency, within).await;
+    let latency_ms = (state == State::Up).then(|| asked.elapsed().as_secs_f64() * 1000.0);
+    Health { state, latency_ms }
 }
 
 #[derive(Serialize)]

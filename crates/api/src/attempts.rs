@@ -16,7 +16,6 @@ use ipnet::IpNet;
 use moka::sync::Cache;
 
 use crate::metrics;
-use crate::middleware::rate_limit::ceil_secs;
 use crate::problem::{Code, Problem};
 
 /// How long a network is familiar to an account after a log-in: as long as sessions usually last.
@@ -59,7 +58,7 @@ impl LogInAttempts {
         if let Some(limits) = &self.0 {
             limits.admit(network, account.as_ref(), Instant::now()).map_err(|wait| {
                 metrics::log_in("refused");
-                Problem::later(Code::TooManyAttempts, ceil_secs(wait).max(1))
+                Problem::later(Code::TooManyAttempts, wait)
             })?;
         }
         Ok(Attempt { attempts: self, network, account })
@@ -162,6 +161,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> Buckets<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::problem::ceil_secs;
 
     const ADA: &str = "ada@example.com";
 

@@ -4,7 +4,9 @@
 //! that only they have. What follows for every operation alike is added here: the errors that come
 //! with its parameters, body and access rule, and the headers of every answer.
 
+use actix_web::HttpRequest;
 use actix_web::http::header::HeaderValue;
+use actix_web::web::Data;
 use serde_json::{Map, Value, json};
 use utoipa::PartialSchema;
 use utoipa::openapi::OpenApi;
@@ -66,8 +68,13 @@ impl Operations {
     }
 
     /// The template of an address, if there is one.
-    pub(crate) fn template(&self, path: &str) -> Option<&str> {
+    fn template(&self, path: &str) -> Option<&str> {
         self.find(path).map(|resource| resource.template.as_str())
+    }
+
+    /// The template of the address that a request came to, if there is one.
+    pub(crate) fn route(request: &HttpRequest) -> Option<&str> {
+        request.app_data::<Data<Self>>()?.template(request.match_info().as_str())
     }
 
     /// What can be done at an address, for an `Allow` header.

@@ -189,9 +189,9 @@ impl Problem {
         Self { retry_after_secs: Some(retry_after_secs(time, random)), ..self }
     }
 
-    /// The problem of this code; the next try is admitted after this many seconds.
-    pub(crate) fn later(code: Code, retry_after_secs: u64) -> Self {
-        Self { retry_after_secs: Some(retry_after_secs), ..Self::new(code) }
+    /// The problem of this code; the next try is admitted after this time.
+    pub(crate) fn later(code: Code, wait: Duration) -> Self {
+        Self { retry_after_secs: Some(ceil_secs(wait).max(1)), ..Self::new(code) }
     }
 
     /// Not ready, because of these dependencies.
@@ -275,9 +275,13 @@ impl From<StoreError> for Problem {
             StoreError::Fault(_) => Code::InternalError,
         };
         let problem = failed(code, &error);
-        match error {
-            StoreError::Unavailable(why) => why.expected_in().map_or(problem.clone(), |time| problem.expected_in(time)),
-            StoreError::OutcomeUnknown(_) | StoreError::Fault(_) => problem,
+        let expected_in = match &error {
+            StoreError::Unavailable(why) => why.expected_in(),
+            StoreError::OutcomeUnknown(_) | StoreError::Fault(_) => None,
+        };
+        match expected_in {
+            Some(time) => problem.expected_in(time),
+            None => problem,
         }
     }
 }
@@ -439,12 +443,16 @@ impl From<UpdateUserError> for Problem {
     }
 }
 
+/// Whole seconds that are not over before the wait is.
+pub(crate) fn ceil_secs(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
 /// Whole seconds, at least 1 and at most 30; up to half as many again, at random, so that those who were
 /// refused together do not come back together.
 fn retry_after_secs(expected_in: Duration, random: u64) -> u64 {
     const LONGEST: u64 = 30;
-    let secs = expected_in.as_secs() + u64::from(expected_in.subsec_nanos() > 0);
-    let secs = secs.clamp(1, LONGEST);
+    let secs = ceil_secs(expected_in).clamp(1, LONGEST);
     (secs + random % (secs / 2 + 1)).min(LONGEST)
 }
 

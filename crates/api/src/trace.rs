@@ -31,9 +31,7 @@ impl Trace {
         let Some(traces) = services.and_then(|services| services.traces.as_ref()) else {
             return Self { span: Span::none(), id: None };
         };
-        let route = request
-            .app_data::<actix_web::web::Data<Operations>>()
-            .and_then(|operations| operations.template(request.match_info().as_str()));
+        let route = Operations::route(request.request());
         let method = metrics::known(method).unwrap_or("_OTHER");
         let name = match (method, route) {
             ("_OTHER", Some(route)) => format!("HTTP {route}"),

@@ -144,10 +144,7 @@ fn finish_headers(response: &mut ServiceResponse, request_id: HeaderValue) {
 /// there.
 fn record(response: &ServiceResponse, method: &Method, request_id: &HeaderValue, trace: Trace, elapsed: Duration) {
     let request = response.request();
-    let route = request
-        .app_data::<actix_web::web::Data<Operations>>()
-        .and_then(|operations| operations.template(request.match_info().as_str()))
-        .unwrap_or("unmatched");
+    let route = Operations::route(request).unwrap_or("unmatched");
     let status = response.status().as_u16();
     metrics::request(method, route, status, elapsed);
     tracing::info!(

@@ -103,7 +103,7 @@ impl KeyExtractor for ClientKey {
 
     fn exceed_rate_limit_response(&self, refusal: &NotUntil<QuantaInstant>, _: HttpResponseBuilder) -> HttpResponse {
         let wait = refusal.wait_time_from(DefaultClock::default().now());
-        let mut response = Problem::later(Code::RateLimited, ceil_secs(wait).max(1)).to_response();
+        let mut response = Problem::later(Code::RateLimited, wait).to_response();
         let headers = response.headers_mut();
         headers.insert(GOVERNOR_LIMIT, refusal.quota().burst_size().get().into());
         headers.insert(GOVERNOR_REMAINING, 0.into());
@@ -143,9 +143,4 @@ pub(crate) async fn standard_headers<B: MessageBody>(
         }
     }
     Ok(response)
-}
-
-/// Whole seconds that are not over before the wait is.
-pub(crate) fn ceil_secs(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }

@@ -48,12 +48,11 @@ async fn ready(services: Data<Services>, draining: Data<Draining>, deadlines: Da
         futures_util::join!(probe(Some(&*services.database), within), probe(services.redis.as_deref(), within));
     let stopping = draining.has_begun();
     let dependencies = Dependencies { database, redis };
-    if stopping || database == State::Down {
+    let Some(status) = ReadyState::of(stopping, database, redis) else {
         let mut states = serde_json::json!(dependencies);
         states["stopping"] = stopping.into();
         return Err(Problem::not_ready(states));
-    }
-    let status = if redis == State::Down { ReadyState::Degraded } else { ReadyState::Ready };
+    };
     Ok(reply::operational(&Readiness { status, dependencies }))
 }
 
@@ -78,7 +77,8 @@ pub(crate) fn exposition(counted: &dyn Metrics) -> HttpResponse {
         .body(counted.render())
 }
 
-async fn probe(dependency: Option<&dyn Probe>, within: Duration) -> State {
+/// The state of a dependency, if there is one; what does not answer in this time is down.
+pub(crate) async fn probe(dependency: Option<&dyn Probe>, within: Duration) -> State {
     let Some(dependency) = dependency else { return State::NotConfigured };
     match tokio::time::timeout(within, dependency.ping()).await {
         Ok(Ok(())) => State::Up,
@@ -109,9 +109,20 @@ struct Readiness {
 
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum ReadyState {
+pub(crate) enum ReadyState {
     Ready,
     Degraded,
+}
+
+impl ReadyState {
+    /// Of an instance that may be stopping and has these dependencies; `None` if it is not ready.
+    pub(crate) fn of(stopping: bool, database: State, redis: State) -> Option<Self> {
+        match redis {
+            _ if stopping || database == State::Down => None,
+            State::Down => Some(Self::Degraded),
+            State::Up | State::NotConfigured => Some(Self::Ready),
+        }
+    }
 }
 
 /// The state of each dependency.

@@ -22,7 +22,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use crate::problem::{Code, Problem};
 
-pub(crate) use health::{State, exposition};
+pub(crate) use health::{ReadyState, State, exposition, probe};
 
 pub(crate) fn configure(config: &mut ServiceConfig) {
     auth::configure(config);
