@@ -11,8 +11,8 @@ use adapter_memory::{MemoryBodies, MemorySeatChanges};
 use adapter_redis::{Redis, RedisBodies, RedisSeatChanges};
 use adapter_sql::{Sql, SqlOptions};
 use anyhow::{Context, anyhow, bail};
-use api::admin::{AdminServices, serve_admin};
-use api::{Draining, HttpDeadlines, HttpOptions, Services};
+use api::admin::{AdminServices, Inside, serve_admin};
+use api::{Draining, HttpOptions, Metrics, Services};
 use application::{Access, Accounts, Catalogue, EnsureAdminError, LiveSeats, Profile, SeatBookings, SignUp};
 use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, SharedUsers, Tiered};
 use chrono::TimeDelta;
@@ -148,14 +148,14 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     let changes = seat_changes(shared);
     sql.announce_to(Arc::clone(&changes));
     let live = Arc::new(LiveSeats::new(changes, Arc::clone(&events), Arc::new(sql.clone())));
-    let gauges = Gauges {
+    let gauges = Arc::new(Gauges {
         metrics,
         sql: sql.clone(),
         cache: Arc::clone(&cache),
         redis: redis.clone(),
         passwords: passwords(&settings),
         runtime: Handle::current(),
-    };
+    });
     let use_cases = UseCases::new(
         &settings,
         &secret,
@@ -179,8 +179,8 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
             let services = AdminServices {
                 database: Arc::new(sql.clone()),
                 redis: redis.clone(),
-                inside: Arc::new(gauges.clone()),
-                metrics: Arc::new(gauges.clone()),
+                inside: Arc::clone(&gauges) as Arc<dyn Inside>,
+                metrics: Arc::clone(&gauges) as Arc<dyn Metrics>,
                 probe: deadlines.probe,
             };
             Some(AdminPort::open(&settings.host, port, services, draining.clone()).await?)
@@ -196,7 +196,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
         database: Arc::new(sql.clone()),
         redis,
         clock: Arc::clone(&clock),
-        metrics: Arc::new(gauges.clone()),
+        metrics: Arc::clone(&gauges) as Arc<dyn Metrics>,
         traces: settings.otlp_endpoint.is_some().then(|| Arc::new(TraceContext) as Arc<dyn api::Traces>),
     };
     let options = HttpOptions {
@@ -206,12 +206,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
         allowed_origins: settings.cors_allowed_origins.clone(),
         allow_localhost_origins: settings.environment == Environment::Development,
         live_max_connections: settings.live_max_connections,
-        deadlines: HttpDeadlines {
-            head: deadlines.head,
-            body: deadlines.body,
-            request: deadlines.request,
-            probe: deadlines.probe,
-        },
+        deadlines: deadlines.http(),
     };
     let server = api::serve(listener, services, options, draining.clone()).context("the server cannot start")?;
     let handle = server.handle();
@@ -219,7 +214,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
 
     let mut jobs = JoinSet::new();
     jobs.spawn(async move { live.run().await });
-    jobs.spawn(keep_metrics(gauges.metrics));
+    jobs.spawn(keep_metrics(gauges.metrics.clone()));
     jobs.spawn(purge_regularly(sql.clone(), clock));
 
     announce(&settings, address);

@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use adapter_sql::SqlDeadlines;
+use api::HttpDeadlines;
 
 /// What is left of a request's time when its store has been given up: to render the answer, and to send it.
 const TO_ANSWER: Duration = Duration::from_millis(300);
@@ -55,6 +56,11 @@ pub(crate) struct Contradiction {
 }
 
 impl Deadlines {
+    /// What the server keeps to.
+    pub(crate) fn http(&self) -> HttpDeadlines {
+        HttpDeadlines { head: self.head, body: self.body, request: self.request, probe: self.probe }
+    }
+
     /// What the database's adapter keeps to.
     pub(crate) fn sql(&self) -> SqlDeadlines {
         SqlDeadlines {

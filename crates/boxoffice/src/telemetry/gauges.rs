@@ -14,7 +14,6 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::Handle;
 
 /// Everything whose present state is a metric.
-#[derive(Clone)]
 pub(crate) struct Gauges {
     pub(crate) metrics: PrometheusHandle,
     pub(crate) sql: Sql,
