@@ -11,6 +11,9 @@ use domain::ports::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::Sql;
+use crate::work::Reading;
+
 /// Connections that lists leave to others, where there are more than these.
 const LEFT_TO_OTHERS: u32 = 2;
 
@@ -45,6 +48,24 @@ impl Room {
         let place = timeout(patience, Arc::clone(&self.places).acquire_owned()).await;
         let place = place.ok().and_then(Result::ok).ok_or_else(full)?;
         Ok(Arc::new(Entered { _line: line, _place: place }))
+    }
+}
+
+impl Sql {
+    /// Reads a list, once there is room for it. The place is kept until the reading ends, whatever becomes of
+    /// the caller.
+    pub(crate) async fn browse<T, F, W>(&self, name: &'static str, work: W) -> Result<T, StoreError>
+    where
+        W: FnOnce(Reading) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let place = self.0.lists.enter(self.0.deadlines.queue).await?;
+        let read = self.read(name, move |reading| async move {
+            let _place = place;
+            work(reading).await
+        });
+        read.await
     }
 }
 

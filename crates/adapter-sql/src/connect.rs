@@ -148,14 +148,6 @@ impl Pools {
         }
     }
 
-    /// How many connections read, of a pool of this size.
-    pub(crate) fn readers(&self, pool_size: u32) -> u32 {
-        match self.engine() {
-            Engine::Postgres => readers_of(pool_size),
-            Engine::Sqlite => pool_size.max(1),
-        }
-    }
-
     pub(crate) fn present(&self) -> Arc<Pool> {
         Arc::clone(&self.present.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -229,7 +221,7 @@ impl Pool {
     /// Whoever writes has connections of their own: however many read, a booking need not wait for one.
     /// They are made when they are needed.
     fn of_postgres(options: &PgConnectOptions, size: u32, acquire: Duration) -> Arc<Self> {
-        let (writers, readers) = (size.div_ceil(2), readers_of(size));
+        let (writers, readers) = (size.div_ceil(2), (size / 2).max(1));
         let trust = Arc::<Trust>::default();
         let pool = |size, options: PgConnectOptions| {
             SqlxPostgresConnector::from_sqlx_postgres_pool(
@@ -263,11 +255,6 @@ impl Pool {
     fn age_ms(&self) -> u64 {
         u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
-}
-
-/// Half of a pool on Postgres, and at least one.
-fn readers_of(pool_size: u32) -> u32 {
-    (pool_size / 2).max(1)
 }
 
 /// How many connections there may be, are, and are idle.

@@ -31,12 +31,7 @@ impl Events for Sql {
 
     async fn list(&self, filter: &EventFilter, page: PageRequest) -> Result<Arc<Page<Event>>, StoreError> {
         let (filter, totals) = (filter.clone(), self.0.totals.clone());
-        let place = self.0.lists.enter(self.0.deadlines.queue).await?;
-        let listed = self.read("list_events", move |reading| async move {
-            let _place = place;
-            programme::list(reading, totals, filter, page).await
-        });
-        listed.await.map(Arc::new)
+        self.browse("list_events", move |reading| programme::list(reading, totals, filter, page)).await.map(Arc::new)
     }
 
     async fn create(&self, command: Command<EventDraft>) -> Result<Committed<Event>, CreateEventError> {

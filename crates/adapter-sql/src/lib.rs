@@ -100,12 +100,12 @@ impl Sql {
     /// The present tokio runtime, which has to be one with time and IO, will carry all the work.
     pub async fn connect(options: &SqlOptions, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let pools = Pools::open(options).await?;
-        let readers = pools.readers(options.pool_size);
+        let [_, readers] = pools.states();
         Ok(Self(Arc::new(Parts {
             pools,
             deadlines: options.deadlines,
             lanes: Lanes::default(),
-            lists: Room::beside_others(readers),
+            lists: Room::beside_others(readers.max),
             pings: Arc::new(Semaphore::new(probe::PINGS)),
             desk: Desk::new(options.pool_size),
             totals: Totals::default(),

@@ -24,12 +24,7 @@ impl Registrations for Sql {
         filter: RegistrationFilter,
         page: PageRequest,
     ) -> Result<Option<Page<Attendance>>, StoreError> {
-        let place = self.0.lists.enter(self.0.deadlines.queue).await?;
-        let listed = self.read("list_attendees", move |reading| async move {
-            let _place = place;
-            of_event(reading, event, filter, page).await
-        });
-        listed.await
+        self.browse("list_attendees", move |reading| of_event(reading, event, filter, page)).await
     }
 
     async fn of_user(
@@ -38,12 +33,7 @@ impl Registrations for Sql {
         filter: RegistrationFilter,
         page: PageRequest,
     ) -> Result<Page<Booking>, StoreError> {
-        let place = self.0.lists.enter(self.0.deadlines.queue).await?;
-        let listed = self.read("list_bookings", move |reading| async move {
-            let _place = place;
-            of_user(reading, user, filter, page).await
-        });
-        listed.await
+        self.browse("list_bookings", move |reading| of_user(reading, user, filter, page)).await
     }
 }
 
