@@ -1,5 +1,7 @@
 //! Selling seats and taking them back.
 
+use std::time::Instant;
+
 use async_trait::async_trait;
 use domain::ports::{BookError, BookSeat, Bookings, CancelError, CancelSeat, StoreError};
 use domain::{Command, Committed, Event, EventId, Registration, RegistrationStatus, Timestamp, UserId, Version};
@@ -27,17 +29,17 @@ impl Bookings for Sql {
     }
 }
 
-/// Carries one order out in a transaction of its own.
-pub(crate) async fn alone(sql: &Sql, ask: &Ask) -> Verdict {
+/// Carries one order out in a transaction of its own, for somebody who waits no longer than this.
+pub(crate) async fn alone(sql: &Sql, ask: &Ask, until: Instant) -> Verdict {
     let (by, once, event) = (ask.by, ask.once.clone(), ask.event);
     match ask.verb {
         Verb::Book => {
             let command = Command { by, once, what: BookSeat { event } };
-            sql.write("book", move |writing| book(writing, command)).await.into()
+            sql.write_until(until, "book", move |writing| book(writing, command)).await.into()
         }
         Verb::Cancel => {
             let command = Command { by, once, what: CancelSeat { event } };
-            sql.write("cancel", move |writing| cancel(writing, command)).await.into()
+            sql.write_until(until, "cancel", move |writing| cancel(writing, command)).await.into()
         }
     }
 }

@@ -6,9 +6,6 @@ use std::time::Duration;
 /// afterwards what became of it.
 const TO_SETTLE: Duration = Duration::from_millis(500);
 
-/// What is left for the commit of a write that works on many rows.
-const TO_COMMIT: Duration = Duration::from_millis(500);
-
 /// Deadlines, from the outside in. Each has to be shorter than the one around it: `lock` than
 /// `statement`, and `queue` and `statement` together than `order`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,12 +31,6 @@ impl SqlDeadlines {
     pub(crate) fn answer(&self) -> Duration {
         self.order.saturating_sub(TO_SETTLE)
     }
-
-    /// When a write that works on many rows has to be done with them, to be committed before its
-    /// caller is told that there was no answer in time.
-    pub(crate) fn work(&self) -> Duration {
-        self.answer().saturating_sub(TO_COMMIT)
-    }
 }
 
 impl Default for SqlDeadlines {
@@ -53,17 +44,5 @@ impl Default for SqlDeadlines {
             lock: Duration::from_millis(4_500),
             idle_in_transaction: Duration::from_secs(10),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn work_on_many_rows_ends_before_the_wait_for_it_and_that_before_an_order_s() {
-        let deadlines = SqlDeadlines::default();
-        assert_eq!(deadlines.answer(), Duration::from_secs(9));
-        assert_eq!(deadlines.work(), Duration::from_millis(8_500));
     }
 }

@@ -17,8 +17,11 @@ use crate::error::{commit_failed, failed};
 use crate::statement::Statements;
 use crate::work::{Fate, Writing};
 
-/// A write that has waited this long already is given less time at the lock.
+/// A write that has this much less time for the lock than others is told so to the server.
 const NOTABLE_WAIT: Duration = Duration::from_millis(250);
+
+/// What is left of a caller's wait for the commit.
+const TO_COMMIT: Duration = Duration::from_millis(500);
 
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,8 +98,9 @@ impl Writing {
             sql: self.sql.clone(),
             news: Mutex::default(),
         };
-        if self.engine == Engine::Postgres && self.begun.elapsed() > NOTABLE_WAIT {
-            let left = self.sql.0.deadlines.lock.saturating_sub(self.begun.elapsed()).as_millis().max(50);
+        let left = self.patience_ends().saturating_duration_since(Instant::now());
+        if self.engine == Engine::Postgres && left + NOTABLE_WAIT < self.sql.0.deadlines.lock {
+            let left = left.as_millis().max(50);
             let hurry = format!("SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {}", left + 300);
             tx.execute_unprepared(&hurry).await.map_err(failed)?;
         }
@@ -107,7 +111,7 @@ impl Writing {
     /// work is much.
     pub(crate) async fn take_all_the_time(&self, tx: &Tx) -> Result<(), StoreError> {
         if self.engine == Engine::Postgres {
-            let left = self.sql.0.deadlines.work().saturating_sub(self.begun.elapsed()).as_millis().max(50);
+            let left = self.work_ends().saturating_duration_since(Instant::now()).as_millis().max(50);
             tx.execute_unprepared(&format!("SET LOCAL statement_timeout = {left}")).await.map_err(failed)?;
         }
         Ok(())
@@ -115,7 +119,12 @@ impl Writing {
 
     /// When a wait for a lock has to end.
     pub(crate) fn patience_ends(&self) -> Instant {
-        self.begun + self.sql.0.deadlines.lock
+        self.work_ends().min(self.begun + self.sql.0.deadlines.lock)
+    }
+
+    /// When everything has to be done, to be committed while the caller still waits.
+    fn work_ends(&self) -> Instant {
+        self.until.checked_sub(TO_COMMIT).unwrap_or(self.begun)
     }
 }
 

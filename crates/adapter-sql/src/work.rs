@@ -38,6 +38,8 @@ pub(crate) struct Writing {
     pub(crate) engine: Engine,
     pub(crate) fate: Arc<Fate>,
     pub(crate) begun: Instant,
+    /// When its caller stops waiting.
+    pub(crate) until: Instant,
 }
 
 impl Sql {
@@ -50,12 +52,23 @@ impl Sql {
         T: Send + 'static,
         E: Failure,
     {
+        self.read_until(self.usual_end(), name, work).await
+    }
+
+    /// The same for a caller who waits no longer than this.
+    pub(crate) async fn read_until<T, E, F, W>(&self, until: Instant, name: &'static str, work: W) -> Result<T, E>
+    where
+        W: FnOnce(Reading) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Failure,
+    {
         let pool = self.0.pools.present();
         let reading = self.reading(&pool);
         // A read has no fate: whoever gives it up loses nothing.
         let fate = Arc::new(Fate::default());
         let retry = self.retry(name, &pool, &fate);
-        self.carry_out(name, &pool, &fate, retry.run(move || work.clone()(reading.clone()))).await
+        self.carry_out(until, name, &pool, &fate, retry.run(move || work.clone()(reading.clone()))).await
     }
 
     /// The same for a question that is asked again anyway: it is asked once.
@@ -66,7 +79,12 @@ impl Sql {
         E: Failure,
     {
         let pool = self.0.pools.present();
-        self.carry_out(name, &pool, &Fate::default(), work(self.reading(&pool))).await
+        self.carry_out(self.usual_end(), name, &pool, &Fate::default(), work(self.reading(&pool))).await
+    }
+
+    /// When the caller of work that begins now stops waiting, if nothing else is said.
+    fn usual_end(&self) -> Instant {
+        Instant::now() + self.0.deadlines.answer()
     }
 
     fn reading(&self, pool: &Pool) -> Reading {
@@ -89,6 +107,17 @@ impl Sql {
         T: Send + 'static,
         E: Failure,
     {
+        self.write_until(self.usual_end(), name, work).await
+    }
+
+    /// The same for a caller who waits no longer than this.
+    pub(crate) async fn write_until<T, E, F, W>(&self, until: Instant, name: &'static str, work: W) -> Result<T, E>
+    where
+        W: FnOnce(Writing) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: Failure,
+    {
         let pool = self.0.pools.present();
         let fate = Arc::new(Fate::default());
         let writing = Writing {
@@ -97,9 +126,10 @@ impl Sql {
             engine: self.0.pools.engine(),
             fate: Arc::clone(&fate),
             begun: Instant::now(),
+            until,
         };
         let retry = self.retry(name, &pool, &fate);
-        self.carry_out(name, &pool, &fate, retry.run(move || work.clone()(writing.clone()))).await
+        self.carry_out(until, name, &pool, &fate, retry.run(move || work.clone()(writing.clone()))).await
     }
 
     /// Does the work in a task, however long it takes: what an operator asked for, not a client.
@@ -111,7 +141,14 @@ impl Sql {
         ended.unwrap_or_else(|error| Err(ended_early(error, &Fate::default())))
     }
 
-    async fn carry_out<T, E, F>(&self, name: &'static str, pool: &Pool, fate: &Fate, work: F) -> Result<T, E>
+    async fn carry_out<T, E, F>(
+        &self,
+        until: Instant,
+        name: &'static str,
+        pool: &Pool,
+        fate: &Fate,
+        work: F,
+    ) -> Result<T, E>
     where
         F: Future<Output = Result<T, E>> + Send + 'static,
         T: Send + 'static,
@@ -120,7 +157,7 @@ impl Sql {
         let begun = Instant::now();
         let span = tracing::info_span!(target: "otel", "database", otel.name = name);
         let mut task = self.0.runtime.spawn(work.instrument(span).in_current_span());
-        let answer = match tokio::time::timeout(self.0.deadlines.answer(), &mut task).await {
+        let answer = match tokio::time::timeout_at(until.into(), &mut task).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(ended)) => Err(ended_early(ended, fate).into()),
             Err(_) => {

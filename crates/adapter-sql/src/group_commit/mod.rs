@@ -159,6 +159,11 @@ impl State {
         self.queue.waiting() < WAITING && in_time
     }
 
+    /// How long all who wait will take at the present pace; `usually` before there is one.
+    fn expected_wait(&self, usually: Duration) -> Duration {
+        self.pace.time_for(self.queue.waiting()).unwrap_or(usually)
+    }
+
     /// Whether one more lane has something to serve; if so, it is counted.
     fn opens_lane(&mut self, most: usize) -> bool {
         let opens = self.lanes < most && self.queue.has_ready();
@@ -229,7 +234,7 @@ impl Sql {
             if !state.has_room(order.ask.event, self.0.deadlines.queue) {
                 state.queue.retain(|order| !order.answer.is_closed());
                 if !state.has_room(order.ask.event, self.0.deadlines.queue) {
-                    let wait = state.pace.time_for(state.queue.waiting()).unwrap_or(self.0.deadlines.queue);
+                    let wait = state.expected_wait(self.0.deadlines.queue);
                     return Err(StoreError::unavailable("too many bookings are waiting").expected_in(wait));
                 }
             }
@@ -247,8 +252,7 @@ impl Sql {
 
     /// They are expected to be reached once those who wait now have been.
     fn not_reached(&self) -> Verdict {
-        let state = self.0.desk.state();
-        let wait = state.pace.time_for(state.queue.waiting()).unwrap_or(self.0.deadlines.queue);
+        let wait = self.0.desk.state().expected_wait(self.0.deadlines.queue);
         Verdict::Store(StoreError::unavailable("the booking was not reached in time").expected_in(wait))
     }
 
@@ -386,7 +390,10 @@ impl Sql {
 
     async fn decide_together(&self, mut orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
         let mut held: Vec<(EventId, Vec<Order>)> = Vec::new();
-        self.refuse_sold_out(&mut orders).await;
+        let Some(first) = orders.iter().map(|order| order.arrived).min() else { return held };
+        // They share a transaction, so it is given up in time for whoever came first.
+        let until = first + self.0.deadlines.answer();
+        self.refuse_sold_out(&mut orders, until).await;
         loop {
             // A transaction may take as long as they have waited: who is late now would not be told in time.
             let (late, in_time): (Vec<_>, Vec<_>) =
@@ -399,14 +406,14 @@ impl Sql {
                 return held;
             }
             let asks: Arc<[Ask]> = orders.iter().map(|order| order.ask.clone()).collect();
-            let parts = self.transact(&asks, locking).await;
+            let parts = self.transact(&asks, locking, until).await;
             let (mut later, mut decided) = (Vec::new(), Vec::new());
             for (order, part) in orders.into_iter().zip(parts) {
                 match part {
                     Part::Decided(verdict) => decided.push((order, verdict)),
                     Part::Later => later.push(order),
                     Part::Alone => {
-                        let verdict = bookings::alone(self, &order.ask).await;
+                        let verdict = bookings::alone(self, &order.ask, until).await;
                         order.tell(verdict);
                     }
                     Part::Held => match held.iter_mut().find(|(event, _)| *event == order.ask.event) {
@@ -427,7 +434,7 @@ impl Sql {
     }
 
     /// Tells those who want a seat of an event that seems sold out, and is, without a lock.
-    async fn refuse_sold_out(&self, orders: &mut Vec<Order>) {
+    async fn refuse_sold_out(&self, orders: &mut Vec<Order>, until: Instant) {
         let seems_sold_out = {
             let state = self.0.desk.state();
             orders.iter().any(|order| state.sold_out.contains(&order.ask.event))
@@ -437,7 +444,7 @@ impl Sql {
         }
         let asks: Vec<_> = orders.iter().map(|order| order.ask.clone()).collect();
         // If it cannot be looked, the transaction will tell.
-        let Ok(refused) = look::refusals(self, &asks).await else { return };
+        let Ok(refused) = look::refusals(self, &asks, until).await else { return };
         let mut left = Vec::new();
         for (order, refusal) in orders.drain(..).zip(refused) {
             match refusal {
@@ -449,12 +456,13 @@ impl Sql {
     }
 
     /// One transaction over all; or, if it fails for reasons of one of them, one for each.
-    async fn transact(&self, asks: &Arc<[Ask]>, locking: Locking) -> Vec<Part> {
+    async fn transact(&self, asks: &Arc<[Ask]>, locking: Locking, until: Instant) -> Vec<Part> {
         histogram!("booking_batch_size").record(f64::from(u32::try_from(asks.len()).unwrap_or(u32::MAX)));
         let (progress, begun) = (Arc::new(Progress::default()), Instant::now());
         let done = {
             let (asks, progress) = (Arc::clone(asks), Arc::clone(&progress));
-            self.write("book_together", move |writing| batch::transact(writing, asks, locking, progress)).await
+            let work = move |writing| batch::transact(writing, asks, locking, progress);
+            self.write_until(until, "book_together", work).await
         };
         self.0.desk.note_seats(&progress.take_seats());
         let outcome = match &done {
@@ -469,7 +477,7 @@ impl Sql {
             Ok(parts) => parts,
             Err(StoreError::Fault(cause)) => {
                 tracing::warn!(%cause, orders = asks.len(), "bookings are taken one by one");
-                self.one_by_one(asks).await
+                self.one_by_one(asks, until).await
             }
             Err(StoreError::OutcomeUnknown(cause)) => match settle::outcome(self, &progress).await {
                 Some(parts) => parts,
@@ -480,10 +488,10 @@ impl Sql {
     }
 
     /// So that what is wrong with one order hurts no other.
-    async fn one_by_one(&self, asks: &[Ask]) -> Vec<Part> {
+    async fn one_by_one(&self, asks: &[Ask], until: Instant) -> Vec<Part> {
         let mut parts = Vec::with_capacity(asks.len());
         for ask in asks {
-            parts.push(Part::Decided(bookings::alone(self, ask).await));
+            parts.push(Part::Decided(bookings::alone(self, ask, until).await));
         }
         parts
     }
