@@ -27,26 +27,30 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// What Helmet sends, without `upgrade-insecure-requests`: that breaks a page served over plain HTTP.
 /// Swagger UI needs inline styles and pictures in `data:` addresses.
-const SECURITY_HEADERS: [(&str, &str); 13] = [
-    (
+static SECURITY_HEADERS: [(HeaderName, HeaderValue); 13] = [
+    header(
         "content-security-policy",
         "default-src 'self'; base-uri 'self'; connect-src 'self'; font-src 'self' data:; form-action 'self'; \
          frame-ancestors 'self'; img-src 'self' data:; object-src 'none'; script-src 'self'; \
          script-src-attr 'none'; style-src 'self' 'unsafe-inline'",
     ),
-    ("cross-origin-opener-policy", "same-origin"),
-    ("cross-origin-resource-policy", "same-origin"),
-    ("origin-agent-cluster", "?1"),
-    ("referrer-policy", "no-referrer"),
-    ("strict-transport-security", "max-age=31536000; includeSubDomains"),
-    ("x-content-type-options", "nosniff"),
-    ("x-dns-prefetch-control", "off"),
-    ("x-download-options", "noopen"),
-    ("x-frame-options", "SAMEORIGIN"),
-    ("x-permitted-cross-domain-policies", "none"),
-    ("x-xss-protection", "0"),
-    ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
+    header("cross-origin-opener-policy", "same-origin"),
+    header("cross-origin-resource-policy", "same-origin"),
+    header("origin-agent-cluster", "?1"),
+    header("referrer-policy", "no-referrer"),
+    header("strict-transport-security", "max-age=31536000; includeSubDomains"),
+    header("x-content-type-options", "nosniff"),
+    header("x-dns-prefetch-control", "off"),
+    header("x-download-options", "noopen"),
+    header("x-frame-options", "SAMEORIGIN"),
+    header("x-permitted-cross-domain-policies", "none"),
+    header("x-xss-protection", "0"),
+    header("permissions-policy", "camera=(), geolocation=(), microphone=()"),
 ];
+
+const fn header(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
+    (HeaderName::from_static(name), HeaderValue::from_static(value))
+}
 
 /// Marks a `HEAD`, which is handled as the `GET` it stands for.
 struct Head;
@@ -129,10 +133,10 @@ fn bare_refusal(response: &ServiceResponse) -> Problem {
 fn finish_headers(response: &mut ServiceResponse, request_id: HeaderValue) {
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, request_id);
-    for (name, value) in SECURITY_HEADERS {
+    for (name, value) in &SECURITY_HEADERS {
         // A page may have a policy of its own.
         if !headers.contains_key(name) {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.insert(name.clone(), value.clone());
         }
     }
     if !headers.contains_key(CACHE_CONTROL) {

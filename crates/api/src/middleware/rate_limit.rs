@@ -117,7 +117,8 @@ impl KeyExtractor for ClientKey {
 
 const GOVERNOR_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const GOVERNOR_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-const GOVERNOR_OTHERS: [&str; 2] = ["x-ratelimit-after", "x-ratelimit-whitelisted"];
+static GOVERNOR_OTHERS: [HeaderName; 2] =
+    [HeaderName::from_static("x-ratelimit-after"), HeaderName::from_static("x-ratelimit-whitelisted")];
 
 /// Renames the governor's headers to those of the IETF draft, and adds the time until the bucket
 /// is full again. Goes around the governor.
@@ -131,7 +132,7 @@ pub(crate) async fn standard_headers<B: MessageBody>(
         headers.remove(name).next().and_then(|value| value.to_str().ok()?.parse().ok())
     };
     let counted = (take(GOVERNOR_LIMIT), take(GOVERNOR_REMAINING));
-    for name in GOVERNOR_OTHERS {
+    for name in &GOVERNOR_OTHERS {
         headers.remove(name);
     }
     if let (Some(limit), Some(remaining)) = counted {
