@@ -390,10 +390,7 @@ impl Sql {
 
     async fn decide_together(&self, mut orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
         let mut held: Vec<(EventId, Vec<Order>)> = Vec::new();
-        let Some(first) = orders.iter().map(|order| order.arrived).min() else { return held };
-        // They share a transaction, so it is given up in time for whoever came first.
-        let until = first + self.0.deadlines.answer();
-        self.refuse_sold_out(&mut orders, until).await;
+        self.refuse_sold_out(&mut orders).await;
         loop {
             // A transaction may take as long as they have waited: who is late now would not be told in time.
             let (late, in_time): (Vec<_>, Vec<_>) =
@@ -405,6 +402,7 @@ impl Sql {
             if orders.is_empty() {
                 return held;
             }
+            let until = self.told_by(&orders);
             let asks: Arc<[Ask]> = orders.iter().map(|order| order.ask.clone()).collect();
             let parts = self.transact(&asks, locking, until).await;
             let (mut later, mut decided) = (Vec::new(), Vec::new());
@@ -433,8 +431,14 @@ impl Sql {
         }
     }
 
+    /// When orders that share a transaction have to be told of it at the latest: in time for whoever came first.
+    fn told_by(&self, orders: &[Order]) -> Instant {
+        let first = orders.iter().map(|order| order.arrived).min();
+        first.unwrap_or_else(Instant::now) + self.0.deadlines.answer()
+    }
+
     /// Tells those who want a seat of an event that seems sold out, and is, without a lock.
-    async fn refuse_sold_out(&self, orders: &mut Vec<Order>, until: Instant) {
+    async fn refuse_sold_out(&self, orders: &mut Vec<Order>) {
         let seems_sold_out = {
             let state = self.0.desk.state();
             orders.iter().any(|order| state.sold_out.contains(&order.ask.event))
@@ -444,7 +448,7 @@ impl Sql {
         }
         let asks: Vec<_> = orders.iter().map(|order| order.ask.clone()).collect();
         // If it cannot be looked, the transaction will tell.
-        let Ok(refused) = look::refusals(self, &asks, until).await else { return };
+        let Ok(refused) = look::refusals(self, &asks, self.told_by(orders)).await else { return };
         let mut left = Vec::new();
         for (order, refusal) in orders.drain(..).zip(refused) {
             match refusal {
