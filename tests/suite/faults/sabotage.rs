@@ -54,15 +54,12 @@ async fn seats_that_are_counted_without_a_lock_are_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn commits_that_are_not_written_before_a_crash_are_found() {
     let mut service = Service::on(Site::breakable().await).await;
-    for setting in ["synchronous_commit = off", "wal_writer_delay = '10s'", "wal_writer_flush_after = '1GB'"] {
-        service.site.run_sql(&format!("ALTER SYSTEM SET {setting}")).await;
-    }
+    service.site.run_sql("ALTER SYSTEM SET synchronous_commit = off").await;
     service.site.run_sql("SELECT pg_reload_conf()").await;
-    let begun = Instant::now();
+    service.site.postgres().stop_wal_writer();
     for _ in 0..3 {
         service.meets("a booking is acknowledged", Instant::now(), is_acknowledged_booking).await;
     }
-    assert!(begun.elapsed() < Duration::from_secs(8), "it is written down by now");
     service.site.postgres().stop_immediately();
     service.site.postgres().start_again().await;
     service.heals(Instant::now()).await;

@@ -134,6 +134,14 @@ impl PostgresServer {
         signal(self.id(), "CONT");
     }
 
+    /// Stops the process that writes the log down in the background: what no commit waits for stays in memory.
+    pub fn stop_wal_writer(&self) {
+        let is_it =
+            |id: &u32| fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|name| name.contains("walwriter"));
+        let writer = self.backends().into_iter().find(is_it).expect("a process that writes the log");
+        signal(writer, "STOP");
+    }
+
     /// Leaves no room on the server's disk.
     pub fn fill_disk(&self) {
         self.disk.fill();
