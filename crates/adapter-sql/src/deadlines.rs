@@ -1,10 +1,13 @@
 //! How long anything that has to do with the database may take.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// By how much the wait for any other work is shorter than that for an order, which may have to ask
 /// afterwards what became of it.
 const TO_SETTLE: Duration = Duration::from_millis(500);
+
+/// What is left of a caller's wait for the commit.
+const TO_COMMIT: Duration = Duration::from_millis(500);
 
 /// Deadlines, from the outside in. Each has to be shorter than the one around it: `lock` than
 /// `statement`, and `queue` and `statement` together than `order`.
@@ -30,6 +33,16 @@ impl SqlDeadlines {
     /// How long a caller waits for anything but an order.
     pub(crate) fn answer(&self) -> Duration {
         self.order.saturating_sub(TO_SETTLE)
+    }
+
+    /// How long a caller waits for a write to a row that somebody else holds.
+    pub(crate) fn held(&self) -> Duration {
+        self.answer().min(self.lock + TO_COMMIT)
+    }
+
+    /// When everything has to be done, to be committed while its caller still waits.
+    pub(crate) fn work_ends(&self, told_by: Instant) -> Instant {
+        told_by.checked_sub(TO_COMMIT).unwrap_or(told_by)
     }
 }
 

@@ -20,9 +20,6 @@ use crate::work::{Fate, Writing};
 /// A write that has this much less time for the lock than others is told so to the server.
 const NOTABLE_WAIT: Duration = Duration::from_millis(250);
 
-/// What is left of a caller's wait for the commit.
-const TO_COMMIT: Duration = Duration::from_millis(500);
-
 /// Which database it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Engine {
@@ -122,9 +119,8 @@ impl Writing {
         self.work_ends().min(self.begun + self.sql.0.deadlines.lock)
     }
 
-    /// When everything has to be done, to be committed while the caller still waits.
     fn work_ends(&self) -> Instant {
-        self.until.checked_sub(TO_COMMIT).unwrap_or(self.begun)
+        self.sql.0.deadlines.work_ends(self.until)
     }
 }
 

@@ -343,7 +343,8 @@ impl Aside {
     async fn serve(self, mut orders: Vec<Order>) {
         loop {
             let aside = Arc::clone(&self.sql.0.desk.aside).acquire_owned();
-            if let Ok(Ok(_place)) = tokio::time::timeout(self.sql.0.deadlines.queue, aside).await {
+            let patience_ends = self.sql.0.deadlines.work_ends(self.sql.told_by(&orders, Locking::Wait));
+            if let Ok(Ok(_place)) = tokio::time::timeout_at(patience_ends.into(), aside).await {
                 self.sql.carry_out_orders(orders, Locking::Wait).await;
             } else {
                 let busy = locked_by_somebody_else(self.event).expected_in(self.sql.0.deadlines.lock);
@@ -390,7 +391,7 @@ impl Sql {
 
     async fn decide_together(&self, mut orders: Vec<Order>, locking: Locking) -> Vec<(EventId, Vec<Order>)> {
         let mut held: Vec<(EventId, Vec<Order>)> = Vec::new();
-        self.refuse_sold_out(&mut orders).await;
+        self.refuse_sold_out(&mut orders, locking).await;
         loop {
             // A transaction may take as long as they have waited: who is late now would not be told in time.
             let (late, in_time): (Vec<_>, Vec<_>) =
@@ -402,7 +403,7 @@ impl Sql {
             if orders.is_empty() {
                 return held;
             }
-            let until = self.told_by(&orders);
+            let until = self.told_by(&orders, locking);
             let asks: Arc<[Ask]> = orders.iter().map(|order| order.ask.clone()).collect();
             let parts = self.transact(&asks, locking, until).await;
             let (mut later, mut decided) = (Vec::new(), Vec::new());
@@ -432,13 +433,17 @@ impl Sql {
     }
 
     /// When orders that share a transaction have to be told of it at the latest: in time for whoever came first.
-    fn told_by(&self, orders: &[Order]) -> Instant {
-        let first = orders.iter().map(|order| order.arrived).min();
-        first.unwrap_or_else(Instant::now) + self.0.deadlines.answer()
+    fn told_by(&self, orders: &[Order], locking: Locking) -> Instant {
+        let first = orders.iter().map(|order| order.arrived).min().unwrap_or_else(Instant::now);
+        first
+            + match locking {
+                Locking::SkipHeld => self.0.deadlines.answer(),
+                Locking::Wait => self.0.deadlines.held(),
+            }
     }
 
     /// Tells those who want a seat of an event that seems sold out, and is, without a lock.
-    async fn refuse_sold_out(&self, orders: &mut Vec<Order>) {
+    async fn refuse_sold_out(&self, orders: &mut Vec<Order>, locking: Locking) {
         let seems_sold_out = {
             let state = self.0.desk.state();
             orders.iter().any(|order| state.sold_out.contains(&order.ask.event))
@@ -448,7 +453,7 @@ impl Sql {
         }
         let asks: Vec<_> = orders.iter().map(|order| order.ask.clone()).collect();
         // If it cannot be looked, the transaction will tell.
-        let Ok(refused) = look::refusals(self, &asks, self.told_by(orders)).await else { return };
+        let Ok(refused) = look::refusals(self, &asks, self.told_by(orders, locking)).await else { return };
         let mut left = Vec::new();
         for (order, refusal) in orders.drain(..).zip(refused) {
             match refusal {
