@@ -35,7 +35,7 @@ impl SqlDeadlines {
         self.order.saturating_sub(TO_SETTLE)
     }
 
-    /// How long a caller waits for a write to a row that somebody else holds.
+    /// How long a caller waits for a write to a row, or to a file of `SQLite`, that somebody else holds.
     pub(crate) fn held(&self) -> Duration {
         self.answer().min(self.lock + TO_COMMIT)
     }

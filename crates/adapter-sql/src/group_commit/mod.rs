@@ -434,12 +434,13 @@ impl Sql {
 
     /// When orders that share a transaction have to be told of it at the latest: in time for whoever came first.
     fn told_by(&self, orders: &[Order], locking: Locking) -> Instant {
-        let first = orders.iter().map(|order| order.arrived).min().unwrap_or_else(Instant::now);
-        first
-            + match locking {
-                Locking::SkipHeld => self.0.deadlines.answer(),
-                Locking::Wait => self.0.deadlines.held(),
-            }
+        let first = orders.iter().map(|order| order.arrived).min();
+        let patience = match (self.0.pools.engine(), locking) {
+            (Engine::Postgres, Locking::SkipHeld) => self.0.deadlines.answer(),
+            // Another process may hold the whole file.
+            (Engine::Sqlite, _) | (Engine::Postgres, Locking::Wait) => self.0.deadlines.held(),
+        };
+        first.unwrap_or_else(Instant::now) + patience
     }
 
     /// Tells those who want a seat of an event that seems sold out, and is, without a lock.
