@@ -39,11 +39,11 @@ impl SqlDeadlines {
     pub(crate) fn held(&self) -> Duration {
         self.answer().min(self.lock + TO_COMMIT)
     }
+}
 
-    /// When everything has to be done, to be committed while its caller still waits.
-    pub(crate) fn work_ends(&self, told_by: Instant) -> Instant {
-        told_by.checked_sub(TO_COMMIT).unwrap_or(told_by)
-    }
+/// When everything has to be done, to be committed while a caller who is told by then still waits.
+pub(crate) fn work_ends(told_by: Instant) -> Instant {
+    told_by.checked_sub(TO_COMMIT).unwrap_or(told_by)
 }
 
 impl Default for SqlDeadlines {

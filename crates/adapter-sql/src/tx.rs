@@ -13,6 +13,7 @@ use sea_orm::{
 };
 
 use crate::Sql;
+use crate::deadlines::work_ends;
 use crate::error::{commit_failed, failed};
 use crate::statement::Statements;
 use crate::work::{Fate, Writing};
@@ -108,7 +109,7 @@ impl Writing {
     /// work is much.
     pub(crate) async fn take_all_the_time(&self, tx: &Tx) -> Result<(), StoreError> {
         if self.engine == Engine::Postgres {
-            let left = self.work_ends().saturating_duration_since(Instant::now()).as_millis().max(50);
+            let left = work_ends(self.until).saturating_duration_since(Instant::now()).as_millis().max(50);
             tx.execute_unprepared(&format!("SET LOCAL statement_timeout = {left}")).await.map_err(failed)?;
         }
         Ok(())
@@ -116,11 +117,7 @@ impl Writing {
 
     /// When a wait for a lock has to end.
     pub(crate) fn patience_ends(&self) -> Instant {
-        self.work_ends().min(self.begun + self.sql.0.deadlines.lock)
-    }
-
-    fn work_ends(&self) -> Instant {
-        self.sql.0.deadlines.work_ends(self.until)
+        work_ends(self.until).min(self.begun + self.sql.0.deadlines.lock)
     }
 }
 

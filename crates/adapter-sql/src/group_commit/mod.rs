@@ -45,6 +45,7 @@ use metrics::{counter, histogram};
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{Instrument, Span};
 
+use crate::deadlines::work_ends;
 use crate::lane::locked_by_somebody_else;
 use crate::tx::Engine;
 use crate::{Sql, bookings};
@@ -343,7 +344,7 @@ impl Aside {
     async fn serve(self, mut orders: Vec<Order>) {
         loop {
             let aside = Arc::clone(&self.sql.0.desk.aside).acquire_owned();
-            let patience_ends = self.sql.0.deadlines.work_ends(self.sql.told_by(&orders, Locking::Wait));
+            let patience_ends = work_ends(self.sql.told_by(&orders, Locking::Wait));
             if let Ok(Ok(_place)) = tokio::time::timeout_at(patience_ends.into(), aside).await {
                 self.sql.carry_out_orders(orders, Locking::Wait).await;
             } else {
