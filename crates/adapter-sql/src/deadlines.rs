@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const TO_SETTLE: Duration = Duration::from_millis(500);
 
 /// What is left of a caller's wait for the commit.
-const TO_COMMIT: Duration = Duration::from_millis(500);
+const TO_COMMIT: Duration = Duration::from_millis(400);
 
 /// Deadlines, from the outside in. Each has to be shorter than the one around it: `lock` than
 /// `statement`, and `queue` and `statement` together than `order`.

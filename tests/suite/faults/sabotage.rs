@@ -24,10 +24,14 @@ async fn reads_that_nobody_confirms_are_found() {
 async fn a_booking_that_is_taken_away_is_found() {
     let service = Service::on(Site::migrated().await).await;
     service.calm().await;
-    let taken = "WITH lost AS (UPDATE registrations SET status = 'cancelled', version = version + 1 WHERE id IN
+    // Events first, as everybody locks.
+    let taken = "BEGIN;
+                 SELECT id FROM events ORDER BY id FOR UPDATE;
+                 WITH lost AS (UPDATE registrations SET status = 'cancelled', version = version + 1 WHERE id IN
                      (SELECT id FROM registrations WHERE status = 'confirmed' LIMIT 3) RETURNING event_id)
                  UPDATE events SET available_seats = available_seats + lost.seats, version = version + 1
-                 FROM (SELECT event_id, count(*) AS seats FROM lost GROUP BY event_id) lost WHERE id = lost.event_id";
+                 FROM (SELECT event_id, count(*) AS seats FROM lost GROUP BY event_id) lost WHERE id = lost.event_id;
+                 COMMIT";
     service.site.run_sql(taken).await;
     let (_, findings) = service.findings().await;
     let seen = |breach| findings.iter().any(|finding| finding.breach == breach);
