@@ -47,11 +47,19 @@ async fn seats_that_are_counted_without_a_lock_are_found() {
     slow.set(Toxic::Latency(Duration::from_millis(10)));
     let (line, url) = Proxy::on_the_way_to(&url).await;
     line.set(Toxic::Unsay(&["FOR UPDATE SKIP LOCKED", "FOR UPDATE"]));
-    let service = Service::on(site.with("DATABASE_URL", &url)).await;
-    service.lasts(Duration::from_secs(4)).await;
-    let (_, findings) = service.findings().await;
-    let seen = |breach| findings.iter().any(|finding| finding.breach == breach);
-    assert!(seen(Breach::DoesNotAddUp) || seen(Breach::Oversold), "{findings:#?}");
+    let mut service = Service::on(site.with("DATABASE_URL", &url)).await;
+    // A seat that is counted wrong twice may look right in the end, and is seen by those who look meanwhile.
+    let miscounted = [Breach::DoesNotAddUp, Breach::Oversold, Breach::Stale];
+    let begun = Instant::now();
+    loop {
+        service.lasts(Duration::from_secs(3)).await;
+        let findings = service.look_back().await;
+        if findings.iter().any(|finding| miscounted.contains(&finding.breach)) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{findings:#?}");
+    }
+    service.findings().await;
 }
 
 /// A server that says of a commit that it is done before it has written it down anywhere.
