@@ -1,5 +1,6 @@
 //! Postgres databases, each for one test, and servers to be broken at will.
 
+use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
@@ -120,9 +121,17 @@ impl PostgresServer {
     pub fn freeze(&self) {
         // The one that makes the others first.
         signal(self.id(), "STOP");
-        for id in self.backends() {
-            // One may be about to end.
-            signal_if_there(id, "STOP");
+        // A list that is read while somebody in it ends may leave others out: it is read until it has nobody new.
+        let mut met = HashSet::new();
+        loop {
+            let new: Vec<_> = self.backends().into_iter().filter(|id| met.insert(*id)).collect();
+            if new.is_empty() {
+                return;
+            }
+            for id in new {
+                // One may be about to end.
+                signal_if_there(id, "STOP");
+            }
         }
     }
 
