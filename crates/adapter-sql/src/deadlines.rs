@@ -59,3 +59,20 @@ impl Default for SqlDeadlines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_ends_before_the_wait_for_it_and_that_before_an_order_s() {
+        let (deadlines, begun) = (SqlDeadlines::default(), Instant::now());
+        assert_eq!(deadlines.answer(), Duration::from_secs(9));
+        assert_eq!(work_ends(begun + deadlines.answer()), begun + Duration::from_millis(8_600));
+    }
+
+    #[test]
+    fn nobody_waits_longer_than_five_seconds_for_what_somebody_else_holds() {
+        assert_eq!(SqlDeadlines::default().held(), Duration::from_millis(4_900));
+    }
+}

@@ -52,23 +52,12 @@ impl Sql {
         T: Send + 'static,
         E: Failure,
     {
-        self.read_until(self.usual_end(), name, work).await
-    }
-
-    /// The same for a caller who waits no longer than this.
-    pub(crate) async fn read_until<T, E, F, W>(&self, until: Instant, name: &'static str, work: W) -> Result<T, E>
-    where
-        W: FnOnce(Reading) -> F + Clone + Send + 'static,
-        F: Future<Output = Result<T, E>> + Send + 'static,
-        T: Send + 'static,
-        E: Failure,
-    {
         let pool = self.0.pools.present();
         let reading = self.reading(&pool);
         // A read has no fate: whoever gives it up loses nothing.
         let fate = Arc::new(Fate::default());
         let retry = self.retry(name, &pool, &fate);
-        self.carry_out(until, name, &pool, &fate, retry.run(move || work.clone()(reading.clone()))).await
+        self.carry_out(self.usual_end(), name, &pool, &fate, retry.run(move || work.clone()(reading.clone()))).await
     }
 
     /// The same for a question that is asked again anyway: it is asked once.

@@ -466,6 +466,7 @@ async fn while_somebody_else_writes_to_the_file_for_long_orders_are_refused_for_
     let waves = [0, 1, 3].map(|later| {
         let orders = all_at_once(site.all_bookings());
         async move {
+            // When they come, which nothing waits for.
             tokio::time::sleep(Duration::from_secs(later)).await;
             orders.await
         }

@@ -6,7 +6,7 @@ use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
 use tokio::time::sleep;
 
 use super::ledger::{ANSWERED_WITHIN, Entry, Outcome, Wish};
-use super::service::{Service, went_well};
+use super::service::{HEALS_WITHIN, Service, went_well};
 use crate::harness::proxy::Toxic;
 use crate::harness::server::Site;
 use crate::harness::store::connect_past;
@@ -141,6 +141,7 @@ async fn a_row_that_somebody_holds_stops_its_own_event_only_and_not_for_long() {
     let mut service = Service::on(Site::migrated().await).await;
     let held = service.events[1];
     service.calm().await;
+    let begun = Instant::now();
     let other = hold_row(&service.site.database_url(), held).await;
     let locked = Instant::now();
     // Twice as long as anybody may wait: who came while others waited already does not wait for longer.
@@ -149,6 +150,7 @@ async fn a_row_that_somebody_holds_stops_its_own_event_only_and_not_for_long() {
     other.execute_unprepared("COMMIT").await.unwrap();
     other.close().await.unwrap();
     service.heals(Instant::now()).await;
+    assert!(begun.elapsed() < Duration::from_secs(10) + HEALS_WITHIN);
 
     let writes_held =
         |entry: &&Entry| matches!(entry.wish, Wish::Book { event, .. } | Wish::Cancel { event, .. } if event == held);

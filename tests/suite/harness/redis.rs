@@ -109,15 +109,16 @@ impl RedisServer {
         }
         let delay = time.as_micros() / self.keys().await.len() as u128;
         self.configure("key-load-delay", &delay.to_string()).await;
+        // It answers when it has loaded, for longer than a connection usually waits.
         let patient = redis::AsyncConnectionConfig::new().set_response_timeout(None);
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
-        // It answers when it has loaded, and on a busy machine nobody may have seen it do so.
-        let mut reload =
+        let reload =
             tokio::spawn(async move { redis::cmd("DEBUG").arg("RELOAD").query_async::<()>(&mut connection).await });
         until("Redis loads", async || reload.is_finished() || self.is_loading().await).await;
+        // On a busy machine nobody may have seen it load: then it says whether it did.
         if reload.is_finished() {
-            (&mut reload).await.unwrap().unwrap();
+            reload.await.unwrap().unwrap();
         }
     }
 

@@ -5,8 +5,6 @@
 //! event; whoever the rule refuses on what it shows is refused. Whoever it does not goes on to the
 //! lock.
 
-use std::time::Instant;
-
 use domain::ports::StoreError;
 use domain::{Event, RegistrationStatus};
 use sea_orm::{ConnectionTrait, FromQueryResult, QueryResult, Statement};
@@ -20,7 +18,7 @@ use crate::work::Reading;
 
 /// What is to be told to each of those who ask, where it is clear already. A command under a key may
 /// have been carried out before, so it is not looked at; nor is one of somebody whose account is gone.
-pub(super) async fn refusals(sql: &Sql, asks: &[Ask], until: Instant) -> Result<Vec<Option<Verdict>>, StoreError> {
+pub(super) async fn refusals(sql: &Sql, asks: &[Ask]) -> Result<Vec<Option<Verdict>>, StoreError> {
     let candidates: Vec<_> = asks
         .iter()
         .enumerate()
@@ -38,7 +36,7 @@ pub(super) async fn refusals(sql: &Sql, asks: &[Ask], until: Instant) -> Result<
         return Ok(refusals);
     }
     let now = sql.0.clock.now();
-    let seen = sql.read_until(until, "look_at_events", move |reading| look(reading, candidates)).await?;
+    let seen = sql.read("look_at_events", move |reading| look(reading, candidates)).await?;
     for (place, event, held) in seen {
         let Some(refusal) = refusals.get_mut(place) else { continue };
         *refusal = match event {

@@ -454,8 +454,10 @@ impl Sql {
             return;
         }
         let asks: Vec<_> = orders.iter().map(|order| order.ask.clone()).collect();
+        let told_by = self.told_by(orders, locking);
+        let looked = tokio::time::timeout_at(told_by.into(), look::refusals(self, &asks)).await;
         // If it cannot be looked, the transaction will tell.
-        let Ok(refused) = look::refusals(self, &asks, self.told_by(orders, locking)).await else { return };
+        let Ok(Ok(refused)) = looked else { return };
         let mut left = Vec::new();
         for (order, refusal) in orders.drain(..).zip(refused) {
             match refusal {
