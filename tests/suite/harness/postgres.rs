@@ -6,9 +6,9 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use adapter_sql::{Sql, SqlOptions};
@@ -32,12 +32,15 @@ pub struct PostgresDatabase {
 impl PostgresDatabase {
     /// A database without any table.
     pub async fn empty() -> Self {
-        Self::create("template0").await
+        let database = Self::named();
+        database.create("template0").await;
+        database
     }
 
     /// A database with every migration applied, copied from one that was migrated once.
     pub async fn migrated() -> Self {
-        let copy = Self::create(template().await).await;
+        let copy = Self::named();
+        copy.create(template().await).await;
         // A copy has its original's name; caches would take one for the other.
         execute(&copy.url(), &["UPDATE catalogue SET database_id = gen_random_uuid()"]).await;
         copy
@@ -48,25 +51,47 @@ impl PostgresDatabase {
         url_of(&self.name)
     }
 
-    async fn create(template: &str) -> Self {
+    /// One that is still to be created.
+    fn named() -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("test_{}_{}", process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-        administer(&[&format!("CREATE DATABASE {name} TEMPLATE {template}")]).await;
-        Self { name }
+        databases().in_use += 1;
+        Self { name: format!("test_{}_{}", process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)) }
+    }
+
+    async fn create(&self, template: &str) {
+        administer(&[&format!("CREATE DATABASE {} TEMPLATE {template}", self.name)]).await;
     }
 }
 
 impl Drop for PostgresDatabase {
     fn drop(&mut self) {
-        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        // The test's own runtime cannot be waited for from here.
-        let dropped = thread::spawn(move || {
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let dropping = thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(administer(&[&drop]));
-        })
-        .join();
-        assert!(thread::panicking() || dropped.is_ok(), "the database {} was not dropped", self.name);
+        });
+        let mut databases = databases();
+        databases.in_use -= 1;
+        databases.dropping.push(dropping);
+        if databases.in_use == 0 {
+            let failed = databases.dropping.drain(..).filter_map(|dropping| dropping.join().err()).count();
+            assert!(thread::panicking() || failed == 0, "{failed} databases were not dropped");
+        }
     }
+}
+
+/// The databases of this process.
+struct Databases {
+    in_use: usize,
+    /// `DROP DATABASE` waits for everybody who is logging in to the server, and that may be somebody else in the
+    /// task that let go of the database. So they are waited for only when no database is left that anybody could
+    /// log in to.
+    dropping: Vec<JoinHandle<()>>,
+}
+
+fn databases() -> MutexGuard<'static, Databases> {
+    static DATABASES: Mutex<Databases> = Mutex::new(Databases { in_use: 0, dropping: Vec::new() });
+    DATABASES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A Postgres server of its own, for tests that break it. It is gone with this value.
