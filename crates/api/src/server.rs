@@ -20,10 +20,11 @@ use crate::live::Streams;
 use crate::metrics::Metrics;
 use crate::middleware::client_address::TrustedProxies;
 use crate::middleware::cors::{Origins, cors};
-use crate::middleware::due::{Room, due};
+use crate::middleware::due::due;
 use crate::middleware::envelope::envelope;
 use crate::middleware::rate_limit::{RateLimit, standard_headers};
 use crate::middleware::representation::representation;
+use crate::middleware::room::{Room, room};
 use crate::openapi::Operations;
 use crate::problem::{Code, Problem};
 use crate::rendered::Renderings;
@@ -173,7 +174,7 @@ pub fn serve(
     let streams = Data::new(Streams::new(live_max_connections, draining.clone()));
     let draining = Data::new(draining);
     let kept = Data::new(deadlines);
-    let room = Data::new(Room::new());
+    let places = Data::new(Room::new());
     let trusted_proxies = TrustedProxies::new(trusted_proxies);
     let rate_limit = RateLimit::new(rate_limit_per_minute, trusted_proxies.clone());
     tokio::spawn(rate_limit.forget_idle_clients());
@@ -190,10 +191,11 @@ pub fn serve(
             .app_data(trusted_proxies.clone())
             .app_data(attempts.clone())
             .app_data(kept.clone())
-            .app_data(room.clone())
+            .app_data(places.clone())
             // The governor wants a service whose future can be moved: only the router's is.
             .wrap(Condition::new(rate_limit.is_on(), rate_limit.governor()))
             .wrap(from_fn(due))
+            .wrap(from_fn(room))
             .wrap(from_fn(standard_headers))
             .wrap(from_fn(representation))
             .wrap(cors(&origins))

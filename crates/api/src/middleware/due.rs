@@ -6,7 +6,6 @@
 use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::{BoxBody, MessageBody};
@@ -15,7 +14,6 @@ use actix_web::http::Method;
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::problem::{Code, Problem};
@@ -62,29 +60,6 @@ impl Drop for Release {
     }
 }
 
-/// Requests of an instance that may be under way at a time: their bodies together take 256 MiB at most.
-const UNDER_WAY: usize = 4_096;
-
-/// When a request that finds no room may find some: none of those under way is likely to take longer.
-const ROOM_IN: Duration = Duration::from_secs(1);
-
-/// Room for requests to the API. What operators ask, and pages, need none.
-pub(crate) struct Room(Arc<Semaphore>);
-
-impl Room {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(UNDER_WAY)))
-    }
-
-    fn enter(&self, path: &str) -> Result<Option<OwnedSemaphorePermit>, Problem> {
-        if !path.starts_with("/api/") {
-            return Ok(None);
-        }
-        let place = Arc::clone(&self.0).try_acquire_owned();
-        place.map(Some).map_err(|_| Problem::new(Code::Unavailable).expected_in(ROOM_IN))
-    }
-}
-
 /// Waits for the answer as long as the request may take, and then answers in its stead: a read was not
 /// served, and what became of anything else is unknown.
 pub(crate) async fn due(
@@ -95,11 +70,6 @@ pub(crate) async fn due(
         return Ok(next.call(request).await?.map_into_boxed_body());
     };
     let allowed = deadlines.request;
-    let room = request.app_data::<Data<Room>>().map(|room| room.enter(request.match_info().as_str()));
-    let _place = match room.transpose() {
-        Ok(place) => place,
-        Err(full) => return Ok(request.into_response(full.to_response())),
-    };
     let release = Release(Due::within(allowed));
     let due = &release.0.0;
     let code = if request.method() == Method::GET { Code::Unavailable } else { Code::OutcomeUnknown };
@@ -169,29 +139,6 @@ mod tests {
             let begun = Instant::now();
             assert_eq!(codes_of(init_service(app).await).await, [Code::Unavailable, Code::OutcomeUnknown]);
             assert!(begun.elapsed() >= 2 * REQUEST && begun.elapsed() < 3 * REQUEST);
-        });
-    }
-
-    #[test]
-    fn more_requests_than_there_is_room_for_are_refused_at_once_and_operators_are_not() {
-        in_no_time(async {
-            let room = Data::new(Room(Arc::new(Semaphore::new(1))));
-            let app = App::new()
-                .app_data(deadlines())
-                .app_data(room.clone())
-                .wrap(from_fn(due))
-                .default_service(web::to(|| async { HttpResponse::Ok().finish() }));
-            let app = init_service(app).await;
-            let status = async |path: &str| call_service(&app, TestRequest::with_uri(path).to_request()).await.status();
-            assert_eq!(status("/api/events").await, 200);
-            assert_eq!(status("/api/events").await, 200, "the place is free again");
-            let held = room.enter("/api/events").unwrap();
-            assert_eq!(
-                (status("/api/events").await, status("/health/ready").await),
-                (503.try_into().unwrap(), 200.try_into().unwrap())
-            );
-            drop(held);
-            assert_eq!(status("/api/events").await, 200);
         });
     }
 

@@ -1,5 +1,5 @@
 //! What happens around every request, from the outside in: [`envelope`], [`cors`],
-//! [`representation`], [`due`], [`rate_limit`].
+//! [`representation`], [`room`], [`due`], [`rate_limit`].
 
 pub(crate) mod client_address;
 pub(crate) mod cors;
@@ -7,3 +7,4 @@ pub(crate) mod due;
 pub(crate) mod envelope;
 pub(crate) mod rate_limit;
 pub(crate) mod representation;
+pub(crate) mod room;
