@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bcrypt::BcryptError;
-use domain::ports::{Cause, Passwords, PasswordsError};
+use domain::ports::{Cause, Passwords, PasswordsError, Turn};
 use domain::{Password, PasswordHash};
 use metrics::{counter, histogram};
 use tokio::runtime::Handle;
@@ -97,32 +97,35 @@ impl Bcrypt {
         Duration::from_micros(self.hash_us.load(Ordering::Relaxed).saturating_mul(ahead) / workers)
     }
 
+    /// A refusal, which is counted.
+    fn busy(&self) -> PasswordsError {
+        counter!("password_hashes_refused_total").increment(1);
+        PasswordsError::Busy(self.expected_wait())
+    }
+
     /// Runs `work` on a blocking thread when a worker is free. The places are given back by the
     /// work, not by its caller: whoever hangs up does not make room for a further thread.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, PasswordsError> {
-        self.run_in_turn(work).instrument(tracing::info_span!(target: "otel", "bcrypt")).await
+    async fn run<T: Send + 'static>(
+        &self,
+        turn: Turn,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordsError> {
+        self.run_in_turn(turn, work).instrument(tracing::info_span!(target: "otel", "bcrypt")).await
     }
 
     async fn run_in_turn<T: Send + 'static>(
         &self,
+        turn: Turn,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordsError> {
-        let busy = || {
-            counter!("password_hashes_refused_total").increment(1);
-            PasswordsError::Busy(self.expected_wait())
-        };
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| busy())?;
-        if self.expected_wait() > self.patience {
-            return Err(busy());
-        }
         let begun = Instant::now();
         let worker = timeout(self.patience, Arc::clone(&self.workers).acquire_owned()).await;
-        let worker = worker.map_err(|_| busy())?.map_err(fault)?;
+        let worker = worker.map_err(|_| self.busy())?.map_err(fault)?;
         histogram!("password_hash_wait_duration_seconds").record(begun.elapsed());
         let hash_us = Arc::clone(&self.hash_us);
         self.runtime
             .spawn_blocking(move || {
-                let _held = (place, worker);
+                let _held = (turn, worker);
                 let begun = Instant::now();
                 let done = work();
                 let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -138,20 +141,25 @@ impl Bcrypt {
 
 #[async_trait]
 impl Passwords for Bcrypt {
-    async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordsError> {
+    fn queue(&self) -> Result<Turn, PasswordsError> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| self.busy())?;
+        if self.expected_wait() > self.patience { Err(self.busy()) } else { Ok(Turn::new(place)) }
+    }
+
+    async fn hash(&self, turn: Turn, password: &Password) -> Result<PasswordHash, PasswordsError> {
         let (password, cost) = (password.clone(), self.cost);
-        let hash = self.run(move || bcrypt::non_truncating_hash(password.expose(), cost)).await?;
+        let hash = self.run(turn, move || bcrypt::non_truncating_hash(password.expose(), cost)).await?;
         hash.map(PasswordHash::new).map_err(fault)
     }
 
-    async fn verify(&self, candidate: &str, hash: Option<PasswordHash>) -> Result<bool, PasswordsError> {
+    async fn verify(&self, turn: Turn, candidate: &str, hash: Option<PasswordHash>) -> Result<bool, PasswordsError> {
         // What cannot be a password is no match, after the work of one that could be.
         let possible = candidate.len() <= Password::MAX_BYTES && !candidate.contains('\0');
         let may_match = possible && hash.is_some();
         let candidate = if possible { candidate.to_owned() } else { String::new() };
         let dummy = self.dummy.clone();
         let matches = self
-            .run(move || {
+            .run(turn, move || {
                 let hash = hash.as_ref().unwrap_or(&dummy);
                 match bcrypt::non_truncating_verify(&candidate, hash.expose()) {
                     Err(BcryptError::InvalidHash(_) | BcryptError::CostNotAllowed(_)) => {
@@ -190,55 +198,63 @@ mod tests {
         Password::parse(raw).unwrap()
     }
 
+    async fn hashed(bcrypt: &Bcrypt, password: &Password) -> Result<PasswordHash, PasswordsError> {
+        bcrypt.hash(bcrypt.queue()?, password).await
+    }
+
+    async fn verify(bcrypt: &Bcrypt, candidate: &str, hash: Option<PasswordHash>) -> Result<bool, PasswordsError> {
+        bcrypt.verify(bcrypt.queue()?, candidate, hash).await
+    }
+
     #[tokio::test]
     async fn a_password_matches_its_own_hash_and_no_other() {
         let bcrypt = Bcrypt::new(COST, 1, 10);
-        let hash = bcrypt.hash(&password("correct horse")).await.unwrap();
-        assert!(bcrypt.verify("correct horse", Some(hash.clone())).await.unwrap());
-        assert!(!bcrypt.verify("correct horsf", Some(hash.clone())).await.unwrap());
-        assert_ne!(bcrypt.hash(&password("correct horse")).await.unwrap(), hash, "the salt is fresh");
+        let hash = hashed(&bcrypt, &password("correct horse")).await.unwrap();
+        assert!(verify(&bcrypt, "correct horse", Some(hash.clone())).await.unwrap());
+        assert!(!verify(&bcrypt, "correct horsf", Some(hash.clone())).await.unwrap());
+        assert_ne!(hashed(&bcrypt, &password("correct horse")).await.unwrap(), hash, "the salt is fresh");
     }
 
     #[tokio::test]
     async fn every_byte_of_the_longest_password_counts() {
         let bcrypt = Bcrypt::new(COST, 1, 10);
         let longest = "x".repeat(Password::MAX_BYTES);
-        let hash = bcrypt.hash(&password(&longest)).await.unwrap();
-        assert!(bcrypt.verify(&longest, Some(hash.clone())).await.unwrap());
-        assert!(!bcrypt.verify(&format!("{}y", &longest[1..]), Some(hash.clone())).await.unwrap());
+        let hash = hashed(&bcrypt, &password(&longest)).await.unwrap();
+        assert!(verify(&bcrypt, &longest, Some(hash.clone())).await.unwrap());
+        assert!(!verify(&bcrypt, &format!("{}y", &longest[1..]), Some(hash.clone())).await.unwrap());
         for longer in [format!("{longest}x"), longest.repeat(100), format!("{longest}\0")] {
-            assert!(!bcrypt.verify(&longer, Some(hash.clone())).await.unwrap());
+            assert!(!verify(&bcrypt, &longer, Some(hash.clone())).await.unwrap());
         }
     }
 
     #[tokio::test]
     async fn nothing_matches_without_a_hash_or_with_a_nul() {
         let bcrypt = Bcrypt::new(COST, 1, 10);
-        let hash = bcrypt.hash(&password("correct horse")).await.unwrap();
+        let hash = hashed(&bcrypt, &password("correct horse")).await.unwrap();
         for candidate in ["", "correct horse", "x\0y", &"é".repeat(1000)] {
-            assert!(!bcrypt.verify(candidate, None).await.unwrap(), "{candidate:?}");
+            assert!(!verify(&bcrypt, candidate, None).await.unwrap(), "{candidate:?}");
         }
-        assert!(!bcrypt.verify("correct horse\0", Some(hash)).await.unwrap());
+        assert!(!verify(&bcrypt, "correct horse\0", Some(hash)).await.unwrap());
     }
 
     #[tokio::test]
     async fn an_empty_password_never_stands_in_for_an_impossible_one() {
         let bcrypt = Bcrypt::new(COST, 1, 10);
         let of_nothing = PasswordHash::new(bcrypt::hash("", COST).unwrap());
-        assert!(!bcrypt.verify("\0", Some(of_nothing)).await.unwrap());
+        assert!(!verify(&bcrypt, "\0", Some(of_nothing)).await.unwrap());
     }
 
     #[tokio::test]
     async fn a_hash_of_another_cost_still_verifies() {
-        let old = Bcrypt::new(COST, 1, 10).hash(&password("correct horse")).await.unwrap();
-        assert!(Bcrypt::new(COST + 1, 1, 10).verify("correct horse", Some(old)).await.unwrap());
+        let old = hashed(&Bcrypt::new(COST, 1, 10), &password("correct horse")).await.unwrap();
+        assert!(verify(&Bcrypt::new(COST + 1, 1, 10), "correct horse", Some(old)).await.unwrap());
     }
 
     #[tokio::test]
     async fn a_malformed_hash_matches_nothing() {
         let bcrypt = Bcrypt::new(COST, 1, 10);
         for hash in ["", "correct horse", "$2b$99$......................", &format!("$2b$99${}", ".".repeat(53))] {
-            assert!(!bcrypt.verify("correct horse", Some(PasswordHash::new(hash.to_owned()))).await.unwrap());
+            assert!(!verify(&bcrypt, "correct horse", Some(PasswordHash::new(hash.to_owned()))).await.unwrap());
         }
     }
 
@@ -258,7 +274,7 @@ mod tests {
             let bcrypt = Arc::clone(&bcrypt);
             async move {
                 bcrypt
-                    .run(move || {
+                    .run(bcrypt.queue().unwrap(), move || {
                         begun.send(()).unwrap();
                         blocked.recv().unwrap();
                     })
@@ -266,13 +282,13 @@ mod tests {
             }
         });
         at_work.await.unwrap();
-        let mut second = Box::pin(bcrypt.verify("x", None));
+        let mut second = Box::pin(verify(&bcrypt, "x", None));
         assert!(now_or_never(&mut second).await.is_none(), "the second waits");
         assert_eq!(bcrypt.load(), PasswordLoad { running: 1, waiting: 1 });
-        assert!(matches!(bcrypt.verify("x", None).await, Err(PasswordsError::Busy(_))));
+        assert!(matches!(verify(&bcrypt, "x", None).await, Err(PasswordsError::Busy(_))));
 
         drop(second);
-        let mut third = Box::pin(bcrypt.verify("x", None));
+        let mut third = Box::pin(verify(&bcrypt, "x", None));
         assert!(now_or_never(&mut third).await.is_none(), "who stopped waiting made room");
         release.send(()).unwrap();
         assert!(!third.await.unwrap());
@@ -285,10 +301,10 @@ mod tests {
         let bcrypt = Bcrypt::new(COST, 1, 1).with_patience(Duration::from_millis(1));
         let worker = Arc::clone(&bcrypt.workers).acquire_owned().await.unwrap();
         for _ in 0..3 {
-            assert!(matches!(bcrypt.verify("x", None).await, Err(PasswordsError::Busy(_))));
+            assert!(matches!(verify(&bcrypt, "x", None).await, Err(PasswordsError::Busy(_))));
         }
         drop(worker);
-        assert!(!bcrypt.verify("x", None).await.unwrap());
+        assert!(!verify(&bcrypt, "x", None).await.unwrap());
     }
 
     #[tokio::test]
@@ -297,7 +313,7 @@ mod tests {
         bcrypt.hash_us.store(1_000_000, Ordering::Relaxed);
         let _workers = Arc::clone(&bcrypt.workers).acquire_many_owned(2).await.unwrap();
         let _six = Arc::clone(&bcrypt.places).acquire_many_owned(6).await.unwrap();
-        let Err(PasswordsError::Busy(wait)) = bcrypt.verify("x", None).await else { panic!("it waits") };
+        let Err(PasswordsError::Busy(wait)) = verify(&bcrypt, "x", None).await else { panic!("it waits") };
         assert_eq!(wait, Duration::from_millis(3_500));
         assert_eq!(bcrypt.places.available_permits(), 6, "the place is free again");
     }

@@ -87,14 +87,16 @@ impl Accounts {
         }
     }
 
-    /// Logs somebody in. An unknown address costs as much time as a wrong password.
+    /// Logs somebody in. An unknown address costs as much time as a wrong password, and nobody is looked up
+    /// for whom there is no time.
     pub async fn log_in(&self, email: &str, password: &str) -> Result<SessionGrant, LogInError> {
+        let turn = self.passwords.queue()?;
         let credentials = match EmailAddress::parse(email) {
             Ok(email) => self.users.credentials(&email).await?,
             Err(_) => None,
         };
         let (user, hash) = credentials.map(|found| (found.user, found.password)).unzip();
-        let proved = self.passwords.verify(password, hash).await?;
+        let proved = self.passwords.verify(turn, password, hash).await?;
         let user = user.filter(|_| proved).ok_or(LogInError::InvalidCredentials)?;
         Ok(self.open_session(user).await?)
     }
@@ -115,7 +117,7 @@ impl Accounts {
     }
 
     async fn add(&self, person: SignUp, role: Role) -> Result<User, SignUpError> {
-        let password = self.passwords.hash(&person.password).await?;
+        let password = self.passwords.hash(self.passwords.queue()?, &person.password).await?;
         let created_at = self.clock.now();
         let user = NewUser { name: person.name, email: person.email, password, role, created_at };
         Ok(self.users.add(user).await?)
@@ -246,7 +248,9 @@ pub enum RefreshError {
 
 #[cfg(test)]
 mod tests {
-    use domain::ports::{Credentials, MockClock, MockPasswords, MockSessions, MockTokens, MockUsers};
+    use std::time::Duration;
+
+    use domain::ports::{Credentials, MockClock, MockPasswords, MockSessions, MockTokens, MockUsers, Turn};
     use domain::{PasswordHash, RefreshDigest};
 
     use super::*;
@@ -262,7 +266,7 @@ mod tests {
     }
 
     impl Parts {
-        /// Tokens that can be minted, and no other expectation.
+        /// Tokens that can be minted, time for passwords, and no other expectation.
         fn new() -> Self {
             let mut tokens = MockTokens::new();
             tokens.expect_issue().returning(|_, _| Ok(AccessToken { text: "access".into(), ttl_secs: 60 }));
@@ -272,7 +276,9 @@ mod tests {
                 bytes[..secret.len().min(32)].copy_from_slice(&secret.as_bytes()[..secret.len().min(32)]);
                 RefreshDigest::new(bytes)
             });
-            Self { users: MockUsers::new(), sessions: MockSessions::new(), passwords: MockPasswords::new(), tokens }
+            let mut passwords = MockPasswords::new();
+            passwords.expect_queue().returning(|| Ok(Turn::new(())));
+            Self { users: MockUsers::new(), sessions: MockSessions::new(), passwords, tokens }
         }
 
         fn accounts(self) -> Accounts {
@@ -314,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn signing_up_makes_an_ordinary_account_whose_session_ends_in_time() {
         let mut parts = Parts::new();
-        parts.passwords.expect_hash().times(1).returning(|_| Ok(hash()));
+        parts.passwords.expect_hash().times(1).returning(|_, _| Ok(hash()));
         parts.users.expect_add().withf(|new| new.role == Role::User).times(1).returning(|_| Ok(user(Role::User)));
         parts
             .sessions
@@ -329,7 +335,7 @@ mod tests {
     #[tokio::test]
     async fn only_a_sponsored_sign_up_makes_an_admin() {
         let mut parts = Parts::new();
-        parts.passwords.expect_hash().returning(|_| Ok(hash()));
+        parts.passwords.expect_hash().returning(|_, _| Ok(hash()));
         parts.users.expect_add().withf(|new| new.role == Role::Admin).times(1).returning(|_| Ok(user(Role::Admin)));
         parts.sessions.expect_open().returning(|_, _, _, _| Ok(()));
         let sponsor = proof::admin(UserId::new(9).unwrap());
@@ -340,7 +346,7 @@ mod tests {
     async fn an_unknown_address_is_hashed_for_all_the_same() {
         let mut parts = Parts::new();
         parts.users.expect_credentials().returning(|_| Ok(None));
-        parts.passwords.expect_verify().withf(|_, hash| hash.is_none()).times(1).returning(|_, _| Ok(false));
+        parts.passwords.expect_verify().withf(|_, _, hash| hash.is_none()).times(1).returning(|_, _, _| Ok(false));
         assert!(matches!(
             parts.accounts().log_in("ada@example.com", "whatever").await,
             Err(LogInError::InvalidCredentials)
@@ -350,8 +356,16 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_cannot_exist_takes_as_long_too() {
         let mut parts = Parts::new();
-        parts.passwords.expect_verify().withf(|_, hash| hash.is_none()).times(1).returning(|_, _| Ok(false));
+        parts.passwords.expect_verify().withf(|_, _, hash| hash.is_none()).times(1).returning(|_, _, _| Ok(false));
         assert!(matches!(parts.accounts().log_in("no address", "whatever").await, Err(LogInError::InvalidCredentials)));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_looked_up_for_whom_there_is_no_time() {
+        let mut passwords = MockPasswords::new();
+        passwords.expect_queue().returning(|| Err(PasswordsError::Busy(Duration::from_secs(2))));
+        let refused = Parts { passwords, ..Parts::new() }.accounts().log_in("ada@example.com", "x").await;
+        assert!(matches!(refused, Err(LogInError::Passwords(PasswordsError::Busy(_)))), "{refused:?}");
     }
 
     #[tokio::test]
@@ -361,7 +375,7 @@ mod tests {
             .users
             .expect_credentials()
             .returning(|_| Ok(Some(Credentials { user: user(Role::User), password: hash() })));
-        parts.passwords.expect_verify().returning(|_, _| Ok(false));
+        parts.passwords.expect_verify().returning(|_, _, _| Ok(false));
         assert!(matches!(
             parts.accounts().log_in("ada@example.com", "whatever").await,
             Err(LogInError::InvalidCredentials)

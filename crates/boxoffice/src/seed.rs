@@ -210,8 +210,9 @@ async fn guest(use_cases: &UseCases, person: &Person, password: &Password) -> an
 
 /// The user, and whether this is their password.
 async fn proved(use_cases: &UseCases, user: User, password: &Password) -> anyhow::Result<(User, bool)> {
+    let turn = use_cases.passwords.queue()?;
     let hash = use_cases.users.credentials(&user.email).await?.map(|found| found.password);
-    let proved = use_cases.passwords.verify(password.expose(), hash).await?;
+    let proved = use_cases.passwords.verify(turn, password.expose(), hash).await?;
     Ok((user, proved))
 }
 

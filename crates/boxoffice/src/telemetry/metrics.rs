@@ -81,9 +81,9 @@ fn describe() {
     describe_histogram!("redis_command_duration_seconds", Unit::Seconds, "Commands to Redis, by name and result");
 
     describe_gauge!("password_hashes_running", Unit::Count, "Password hashes that are computed, at most one a core");
-    describe_gauge!("password_hashes_waiting", Unit::Count, "Password hashes that wait for a core");
+    describe_gauge!("password_hashes_waiting", Unit::Count, "Log-ins and sign-ups in line for a core");
     describe_histogram!("password_hash_wait_duration_seconds", Unit::Seconds, "From a log-in's turn in line to a core");
-    describe_counter!("password_hashes_refused_total", Unit::Count, "Log-ins and sign-ups refused for want of a core");
+    describe_counter!("password_hashes_refused_total", Unit::Count, "Log-ins and sign-ups refused: too many in line");
 
     describe_counter!("trace_spans_total", Unit::Count, "Spans that a collector was to have, by outcome");
     describe_gauge!("tokio_workers", Unit::Count, "Threads of the runtime that all storage works on");

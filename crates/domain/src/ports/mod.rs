@@ -23,7 +23,7 @@ pub use clock::Clock;
 pub use events::{
     CreateEventError, DeleteEvent, DeleteEventError, DeletedEvent, Events, UpdateEvent, UpdateEventError,
 };
-pub use passwords::{Passwords, PasswordsError};
+pub use passwords::{Passwords, PasswordsError, Turn};
 pub use probe::Probe;
 pub use registrations::{RegistrationFilter, Registrations};
 pub use seat_changes::{Heard, SeatChanges, SeatListener};

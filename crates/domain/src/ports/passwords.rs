@@ -1,5 +1,6 @@
 //! Hashing passwords.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,17 +9,34 @@ use thiserror::Error;
 use super::Cause;
 use crate::{Password, PasswordHash};
 
-/// A slow, salted hash. Both verbs take a noticeable part of a second of one core, on purpose,
+/// A slow, salted hash. To hash and to verify take a noticeable part of a second of one core, on purpose,
 /// and never block the caller's thread.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Passwords: Send + Sync {
+    /// A place among those who wait for a core, or a refusal at once. It comes first: for whoever is refused,
+    /// nothing else should have been done.
+    fn queue(&self) -> Result<Turn, PasswordsError>;
+
     /// Hashes a password under a fresh salt.
-    async fn hash(&self, password: &Password) -> Result<PasswordHash, PasswordsError>;
+    async fn hash(&self, turn: Turn, password: &Password) -> Result<PasswordHash, PasswordsError>;
 
     /// Whether `candidate` is the password of `hash`. Without a hash the answer is `false` after
     /// the same work, so that the time tells nobody whether an account exists.
-    async fn verify(&self, candidate: &str, hash: Option<PasswordHash>) -> Result<bool, PasswordsError>;
+    async fn verify(&self, turn: Turn, candidate: &str, hash: Option<PasswordHash>) -> Result<bool, PasswordsError>;
+}
+
+/// A place in the queue for a core. It is given up when this is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _place: Box<dyn Debug + Send>,
+}
+
+impl Turn {
+    /// A turn that lasts as long as `place` is held.
+    pub fn new(place: impl Debug + Send + 'static) -> Self {
+        Self { _place: Box::new(place) }
+    }
 }
 
 /// Why nothing was hashed.
