@@ -12,9 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
+use boxoffice_bench::{Connection, Head};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::Semaphore;
 
 /// How many connections are being opened at a time: fewer than a listener's backlog.
@@ -51,7 +50,7 @@ async fn main() -> anyhow::Result<()> {
         let permit = Arc::clone(&opening).acquire_owned().await?;
         let (address, path, told) = (address.clone(), format!("/api/events/{event}/seats/stream"), Arc::clone(&told));
         tokio::spawn(async move {
-            if let Ok(stream) = get(&address, &path, "text/event-stream").await {
+            if let Ok((stream, _)) = get(&address, &path, "text/event-stream").await {
                 drop(permit);
                 // A stream that ends early leaves its watcher behind, and that is counted.
                 let _ = watch(stream, watcher, &told).await;
@@ -79,31 +78,10 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Sends a request; the head of its answer has been read, and says 200.
-async fn get(address: &str, path: &str, accepts: &str) -> anyhow::Result<BufReader<OwnedReadHalf>> {
-    let (answer, mut request) = TcpStream::connect(address).await?.into_split();
-    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accepts}\r\nConnection: close\r\n\r\n");
-    request.write_all(head.as_bytes()).await?;
-    // Half a connection that is dropped is shut down.
-    request.forget();
-    let mut answer = BufReader::with_capacity(1024, answer);
+/// Follows the event's stream until it ends.
+async fn watch(mut stream: Connection, watcher: usize, told: &Told) -> anyhow::Result<()> {
     let mut line = String::new();
-    answer.read_line(&mut line).await?;
-    ensure!(line.starts_with("HTTP/1.1 200"), "{path} answered {line}");
-    while line != "\r\n" {
-        line.clear();
-        ensure!(answer.read_line(&mut line).await? > 0, "{path} answered half a head");
-    }
-    Ok(answer)
-}
-
-async fn watch(mut stream: BufReader<OwnedReadHalf>, watcher: usize, told: &Told) -> anyhow::Result<()> {
-    let mut line = String::new();
-    loop {
-        line.clear();
-        if stream.read_line(&mut line).await? == 0 {
-            return Ok(());
-        }
+    while stream.read_line(&mut line).await? {
         if let Some(seats) = available_seats(&line) {
             told.messages.fetch_add(1, Ordering::Relaxed);
             if let Some(told) = told.available.get(watcher) {
@@ -111,13 +89,21 @@ async fn watch(mut stream: BufReader<OwnedReadHalf>, watcher: usize, told: &Told
             }
         }
     }
+    Ok(())
 }
 
 /// The event's seats as the API answers them.
 async fn present(address: &str, event: &str) -> anyhow::Result<u64> {
-    let mut body = String::new();
-    get(address, &format!("/api/events/{event}"), "application/json").await?.read_to_string(&mut body).await?;
-    available_seats(&body).context("the event has no seats")
+    let (mut connection, head) = get(address, &format!("/api/events/{event}"), "application/json").await?;
+    available_seats(&connection.body(&head).await?).context("the event has no seats")
+}
+
+/// A connection over which this was asked for, and the head of the answer, which says 200.
+async fn get(address: &str, path: &str, accepts: &str) -> anyhow::Result<(Connection, Head)> {
+    let mut connection = Connection::open(address).await?;
+    let head = connection.ask(&format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAccept: {accepts}\r\n\r\n")).await?;
+    ensure!(head.status == 200, "{path} answered {}", head.status);
+    Ok((connection, head))
 }
 
 fn available_seats(json: &str) -> Option<u64> {
