@@ -9,12 +9,18 @@ use crate::harness::server::Site;
 use crate::harness::store::connect_past;
 use crate::harness::until;
 
-/// How long nobody waits for a lock that Postgres finds to be part of a circle, after a second.
+/// When whoever waits for a lock looks, once, whether it is part of a circle: late enough for the other to have
+/// closed it, and before a booking gives up.
+const LOOKS_AFTER: Duration = Duration::from_secs(2);
+
+/// How long nobody waits for a lock that is found to be part of a circle.
 const UNTANGLED_WITHIN: Duration = Duration::from_millis(3_500);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_booking_that_postgres_ends_to_break_a_deadlock_is_made_all_the_same() {
     let site = Site::migrated().await;
+    let database = "EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = %s', current_database()";
+    site.run_sql(&format!("DO $$ BEGIN {database}, {}); END $$", LOOKS_AFTER.as_millis())).await;
     let api = site.start().await;
     let admin = api.admin().await;
     let event = api.event(&admin, 5).await;
@@ -22,9 +28,9 @@ async fn a_booking_that_postgres_ends_to_break_a_deadlock_is_made_all_the_same()
     let operator = connect_past(&site.database_url()).await;
     let watch = connect_past(&site.database_url()).await;
 
-    // The booking has the event's row and wants the user's; the operator the other way round. Whoever has
-    // waited for a second finds the circle, and gives up: that is the booking.
-    operator.execute_unprepared("SET lock_timeout = '30s'").await.unwrap();
+    // The booking has the event's row and wants the user's; the operator the other way round. The one who looks
+    // finds the circle, and gives up: that is the booking.
+    operator.execute_unprepared("SET lock_timeout = '30s'; SET deadlock_timeout = '30s'").await.unwrap();
     operator.execute_unprepared("BEGIN").await.unwrap();
     operator.execute_unprepared(&format!("SELECT id FROM users WHERE id = {} FOR UPDATE", person.id)).await.unwrap();
     let booking = api.book(event, &person);
