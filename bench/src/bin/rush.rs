@@ -75,6 +75,7 @@ async fn insist(mut connection: Connection, request: &str, opened: Instant) -> a
         }
         ensure!(head.status == 503, "{} {body}", head.status);
         refused.push(asked.elapsed());
+        // As a client does who heeds what it is told; how soon crowds come back is part of what is measured.
         tokio::time::sleep(head.retry_after.context("a refusal without Retry-After")?).await;
         asked = Instant::now();
     }

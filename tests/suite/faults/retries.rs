@@ -19,14 +19,15 @@ const UNTANGLED_WITHIN: Duration = Duration::from_millis(3_500);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_booking_that_postgres_ends_to_break_a_deadlock_is_made_all_the_same() {
     let site = Site::migrated().await;
-    let database = "EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = %s', current_database()";
-    site.run_sql(&format!("DO $$ BEGIN {database}, {}); END $$", LOOKS_AFTER.as_millis())).await;
+    let url = site.database_url();
+    let name = url.rsplit_once('/').unwrap().1;
+    site.run_sql(&format!("ALTER DATABASE {name} SET deadlock_timeout = {}", LOOKS_AFTER.as_millis())).await;
     let api = site.start().await;
     let admin = api.admin().await;
     let event = api.event(&admin, 5).await;
     let person = api.somebody().await;
-    let operator = connect_past(&site.database_url()).await;
-    let watch = connect_past(&site.database_url()).await;
+    let operator = connect_past(&url).await;
+    let watch = connect_past(&url).await;
 
     // The booking has the event's row and wants the user's; the operator the other way round. The one who looks
     // finds the circle, and gives up: that is the booking.

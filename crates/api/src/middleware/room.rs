@@ -64,8 +64,7 @@ pub(crate) async fn room(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let place = request.app_data::<Data<Room>>().map(|room| room.enter(&request)).transpose();
-    match place {
+    match request.app_data::<Data<Room>>().map(|room| room.enter(&request)).transpose() {
         Ok(_place) => Ok(next.call(request).await?.map_into_boxed_body()),
         Err(full) => Ok(request.into_response(full.to_response())),
     }
@@ -122,6 +121,7 @@ mod tests {
         assert!(room.enter(&request("/api/events", Some(("content-length", "2")))).is_err());
         assert!(room.enter(&request("/api/events", None)).is_ok());
     }
+
     #[actix_web::test]
     async fn a_request_is_refused_while_there_is_no_room_and_gives_its_own_back_with_its_answer() {
         let data = Data::new(Room::of(1, 0));
