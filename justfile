@@ -30,6 +30,10 @@ dev-full:
 test:
     tests/run
 
+# Run the tests that need no server: embedded, in less than two minutes
+test-quick:
+    tests/run --quick
+
 # Run the tests with FILTER in their name
 test-one FILTER:
     tests/run "{{ FILTER }}"
@@ -38,9 +42,21 @@ test-one FILTER:
 test-deployment:
     tests/deployment
 
+# Try compose.yaml: the whole stack, on this machine's engine or on one of its own
+test-compose:
+    tests/compose
+
+# Build and replace the instances of the compose stack one by one, so that no request is refused
+upgrade:
+    deploy/upgrade
+
 # Read the files of deploy/ and the shell scripts with hadolint, promtool, shellcheck and their like
 test-files:
     tests/files
+
+# Read the OpenAPI document with Redocly and Spectral
+test-document:
+    tests/document
 
 # Find what clippy and rustfmt would have otherwise
 lint:
@@ -59,9 +75,21 @@ migrate direction="up":
 seed:
     cargo run --bin boxoffice -- seed
 
+# Make an admin in the database of DATABASE_URL; it asks for the password, and `create-admin --help` says the rest
+create-admin email *arguments:
+    cargo run --bin boxoffice -- create-admin --email "{{ email }}" {{ arguments }}
+
+# Verify that seats and registrations agree in the database of DATABASE_URL
+check:
+    @cargo run --quiet --bin boxoffice -- check
+
 # Print the OpenAPI document
 openapi:
     @cargo run --quiet --bin boxoffice -- openapi
+
+# Write config/default.toml and .env.example anew, after a setting was declared or changed
+settings:
+    UPDATE_EXPECT=1 cargo test --workspace --lib the_documents_are_those_of_the_declarations
 
 # Open a shell in the database of DATABASE_URL
 db:

@@ -3,7 +3,10 @@
 # To be sourced by bash under `set -euo pipefail`:
 #
 #   services_install   installs what is missing (apt-get as root or by sudo), or says what to install;
-#                      `services_install browser nginx curl sqlite3 c++ promtool systemd python` sees to these too
+#                      `services_install browser nginx pgbouncer curl sqlite3 c++ promtool systemd openssl debootstrap python npm`
+#                      sees to these too
+#   npm_install        installs what tests/npm pins into target/npm when it is not there, and sets NPM_MODULES;
+#                      `npm_install npm-document` does so with tests/npm-document
 #   services_start     starts both servers and sets POSTGRES_URL, REDIS_URL and REDIS_SERVER
 #   services_stop      stops them and removes their files; for an EXIT trap
 #
@@ -17,6 +20,7 @@ REDIS_MIN_MAJOR=7
 SERVICES_DIR=
 POSTGRES_PID=
 REDIS_PID=
+NPM_MODULES=
 
 services_install() {
     local packages=()
@@ -25,12 +29,16 @@ services_install() {
     find_redis_server >/dev/null || packages+=(redis-server)
     [[ " $* " != *' browser '* ]] || command -v chromedriver >/dev/null || packages+=(chromium chromium-driver)
     [[ " $* " != *' nginx '* ]] || command -v nginx >/dev/null || packages+=(nginx-light)
+    [[ " $* " != *' pgbouncer '* ]] || [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || packages+=(pgbouncer)
     [[ " $* " != *' c++ '* ]] || command -v c++ >/dev/null || packages+=(g++)
     [[ " $* " != *' curl '* ]] || command -v curl >/dev/null || packages+=(curl)
     [[ " $* " != *' sqlite3 '* ]] || command -v sqlite3 >/dev/null || packages+=(sqlite3)
     [[ " $* " != *' promtool '* ]] || command -v promtool >/dev/null || packages+=(prometheus)
     [[ " $* " != *' systemd '* ]] || command -v systemd-analyze >/dev/null || packages+=(systemd)
+    [[ " $* " != *' openssl '* ]] || command -v openssl >/dev/null || packages+=(openssl)
+    [[ " $* " != *' debootstrap '* ]] || command -v debootstrap >/dev/null || packages+=(debootstrap)
     [[ " $* " != *' python '* ]] || python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+    [[ " $* " != *' npm '* ]] || command -v npm >/dev/null || packages+=(nodejs npm)
     [ ${#packages[@]} -gt 0 ] || return 0
 
     local as_root=()
@@ -56,6 +64,20 @@ services_install() {
         services_say "The packages of this system brought no chromedriver: please put Chromium's or Chrome's on the PATH."
         return 1
     fi
+}
+
+npm_install() {
+    local pins=tests/${1:-npm} folder
+    folder=$(realpath -m "${CARGO_TARGET_DIR:-target}/${1:-npm}")
+    NPM_MODULES="$folder/node_modules"
+    # The lock file is copied last, so an installation that was cut short is done again.
+    ! cmp -s "$pins/package-lock.json" "$folder/installed.json" || return 0
+    services_say "Installing the npm packages of $pins"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp "$pins/package.json" "$pins/package-lock.json" "$folder/"
+    npm ci --prefix "$folder" --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null >&2
+    cp "$pins/package-lock.json" "$folder/installed.json"
 }
 
 services_start() {

@@ -16,6 +16,13 @@
 //! | `m…_000007_guard_hand_made_changes` | row versions, folded titles and one form of time, whoever writes |
 //! | `m…_000008_create_programme` | what lists are read from, and counts of it, kept by triggers |
 //! | `m…_000009_guard_written_instants` | fewer looks at instants that nobody wrote |
+//! | `m…_000010_refuse_invalid_values` | triggers that refuse what the API would refuse, and a view of what is there of it |
+//! | `m…_000011_share_registration_numbers` | the right of every role to number registrations |
+//! | `m…_000012_create_facts` | what happened, as it is written down and as it is read |
+//! | `m…_000013_create_webhooks` | receivers of facts, and what is sent to each |
+//!
+//! `dialect` has what the databases spell differently, `rules` what values of the columns may be, `triggers` what several
+//! changes make. No change imports another.
 
 use sea_orm_migration::sea_orm::ConnectionTrait;
 use sea_orm_migration::{DbErr, MigrationTrait, async_trait};
@@ -32,6 +39,14 @@ mod m20261122_000006_create_catalogue;
 mod m20261122_000007_guard_hand_made_changes;
 mod m20261122_000008_create_programme;
 mod m20261122_000009_guard_written_instants;
+mod m20261130_000010_refuse_invalid_values;
+mod m20261130_000011_share_registration_numbers;
+mod m20261130_000012_create_facts;
+mod m20261130_000013_create_webhooks;
+mod rules;
+mod triggers;
+
+pub use m20261130_000010_refuse_invalid_values::EMAIL_TAKEN;
 
 /// All changes, oldest first.
 #[derive(Debug)]
@@ -50,6 +65,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261122_000007_guard_hand_made_changes::Migration),
             Box::new(m20261122_000008_create_programme::Migration),
             Box::new(m20261122_000009_guard_written_instants::Migration),
+            Box::new(m20261130_000010_refuse_invalid_values::Migration),
+            Box::new(m20261130_000011_share_registration_numbers::Migration),
+            Box::new(m20261130_000012_create_facts::Migration),
+            Box::new(m20261130_000013_create_webhooks::Migration),
         ]
     }
 }

@@ -3,16 +3,9 @@
 //! changes, and when an event sells out or has seats again.
 
 use crate::dialect::Dialect;
+use crate::triggers::{listed_otherwise, raise_if_changed};
 
 crate::migration!();
-
-/// What an `UPDATE` has to change in `{old}` and `{new}` for the programme to be another one.
-fn listed_otherwise(old: &str, new: &str, differs: &str) -> String {
-    let columns = ["title", "title_folded", "description", "date", "venue", "total_seats", "deleted_at"];
-    let mut parts: Vec<_> = columns.map(|column| format!("{old}.{column} {differs} {new}.{column}")).into();
-    parts.push(format!("({old}.available_seats = 0) {differs} ({new}.available_seats = 0)"));
-    parts.join(" OR ")
-}
 
 fn up(dialect: Dialect) -> Vec<String> {
     let random = match dialect {
@@ -67,24 +60,6 @@ fn postgres() -> Vec<String> {
         FOR EACH STATEMENT EXECUTE FUNCTION raise_catalogue_if_changed()"
             .to_owned(),
     ]
-}
-
-/// The function of the trigger on updates, which knows the rows as `formers` and `presents`. What it
-/// does `also`, it does after it has locked the programme's row, and only if that is another one.
-pub(crate) fn raise_if_changed(also: &str) -> String {
-    let changed = listed_otherwise("former", "present", "IS DISTINCT FROM");
-    format!(
-        "CREATE OR REPLACE FUNCTION raise_catalogue_if_changed() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN
-            IF EXISTS (
-                SELECT FROM formers AS former FULL JOIN presents AS present USING (id) WHERE {changed}
-            ) THEN
-                UPDATE catalogue SET version = version + 1;
-                {also}
-            END IF;
-            RETURN NULL;
-        END $$"
-    )
 }
 
 fn sqlite() -> Vec<String> {

@@ -5,7 +5,8 @@
 //! database's `lower()`, which is less than the program's folding: a title that somebody wrote by
 //! hand is found by any case the database knows.
 
-use crate::dialect::{Dialect, sqlite_instant, sqlite_is_instant};
+use crate::dialect::Dialect;
+use crate::triggers::{INSTANTS, sqlite_guard_instant};
 
 crate::migration!();
 
@@ -93,19 +94,6 @@ fn sqlite() -> Vec<String> {
         }
     }
     statements
-}
-
-/// Columns that the program compares as text on `SQLite`.
-pub(crate) const INSTANTS: [(&str, &str); 2] = [("events", "date"), ("registrations", "registration_date")];
-
-/// The trigger that writes an instant again in the one form, `after` a change.
-pub(crate) fn sqlite_guard_instant(table: &str, column: &str, name: &str, after: &str) -> String {
-    let value = format!("NEW.{column}");
-    let (one_form, is_one_form) = (sqlite_instant(&value), sqlite_is_instant(&value));
-    format!(
-        "CREATE TRIGGER {table}_guard_instant_{name} AFTER {after} ON {table} WHEN NOT {is_one_form}
-        BEGIN UPDATE {table} SET {column} = {one_form} WHERE id = NEW.id; END"
-    )
 }
 
 fn differs(columns: &[&str]) -> String {

@@ -14,7 +14,7 @@
 //! bypassed: `DELETE FROM programme_counts; INSERT INTO programme_counts SELECT * FROM programme_counted`.
 
 use crate::dialect::Dialect;
-use crate::m20261122_000006_create_catalogue::raise_if_changed;
+use crate::triggers::raise_if_changed;
 
 crate::migration!();
 

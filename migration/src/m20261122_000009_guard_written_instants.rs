@@ -2,7 +2,7 @@
 //! every change took more than half the time of cancelling many registrations.
 
 use crate::dialect::Dialect;
-use crate::m20261122_000007_guard_hand_made_changes::{INSTANTS, sqlite_guard_instant};
+use crate::triggers::{INSTANTS, sqlite_guard_instant};
 
 crate::migration!();
 

@@ -1,13 +1,12 @@
-//! Whether what many people were told at the same time could have been told to them one after the
-//! other: bookings are committed in batches, and nobody may be able to see that.
+//! Bookings are committed in batches, and no client may be able to see that: the answers to many
+//! users at the same time have to be possible for the same requests one after the other.
 //!
-//! Random small histories run on a real database, many of them in step: what everybody asks for in
-//! one round is asked for at the same instant, so orders of many histories gather in batches as they
-//! happen to come. Then each history is looked at by itself. Orders about different events that share
-//! no idempotency key have nothing to do with each other, and rounds do not overlap; so for the few
-//! orders of a round that have to do with each other there must be *some* order in which the
-//! [model](World), which is the domain's rule applied to one order at a time, gives every answer that
-//! was given and ends at the very rows that are stored.
+//! Random small histories run on a real database, many of them in step: all orders of one round are
+//! sent at the same instant, so orders of many histories gather in batches. Then each history is
+//! checked by itself. Orders about different events that share no idempotency key do not depend on
+//! each other, and rounds do not overlap. So for the few orders of a round that depend on each other
+//! there must be *some* sequence in which the [model](World), which applies the domain's rule to one
+//! order at a time, gives every answer that was given and ends at the very rows that are stored.
 //!
 //! A failure prints the seed, the round and what is stored. The seed brings back the same histories;
 //! how their orders meet in batches is up to the machine.
@@ -18,15 +17,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use adapter_sql::Sql;
-use domain::event::{BookingRefused, CancellationRefused, SeatsBelowRegistrations};
-use domain::ports::{
-    BookError, BookSeat, Bookings, CancelError, CancelSeat, Clock, DeleteEvent, DeleteEventError, DeletedEvent, Events,
-    UpdateEvent, UpdateEventError,
-};
+use domain::event::SeatsBelowRegistrations;
+use domain::ports::{BookError, Bookings, CancelError, Clock, DeleteEventError, Events, UpdateEventError};
 use domain::{
-    Command, Committed, Event, EventId, EventPatch, EventTitle, Fingerprint, IdempotencyKey, KeyConflict, Once,
-    Precondition, Registration, RegistrationId, RegistrationStatus, SeatCount, Seats, Timestamp, UserId, Venue,
-    Version,
+    Author, BookSeat, BookingRefused, CancelSeat, CancellationRefused, Command, Committed, DeleteEvent, DeletedEvent,
+    Event, EventId, EventPatch, Fingerprint, IdempotencyKey, KeyConflict, Once, Precondition, Registration,
+    RegistrationId, RegistrationStatus, RevisionRefused, SeatCount, Seats, Timestamp, UpdateEvent, UpdateRefused,
+    UserId, Version,
 };
 use sea_orm::prelude::DateTimeUtc;
 use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement, TryGetable};
@@ -46,7 +43,7 @@ const COMPANIES: usize = 101;
 /// Rounds of a history.
 const ROUNDS: usize = 4;
 
-/// Orders of a round that have to do with each other, at most: they are tried in every order.
+/// The most orders of a round that depend on each other: the search tries them in every sequence.
 const TANGLE: usize = 6;
 
 const WEEK_SECS: u32 = 7 * 24 * 3600;
@@ -95,11 +92,11 @@ async fn run(home: &Home, clock: &MovableClock, instances: &[Sql]) {
     past.close().await.unwrap();
     eprintln!("{} histories, in which was told: {seen:?}", COMPANIES * COMPANY);
     for kind in KINDS {
-        assert!(seen.contains_key(kind), "nobody was ever told {kind:?}: {seen:?}");
+        assert!(seen.contains_key(kind), "no order had the answer {kind:?}: {seen:?}");
     }
 }
 
-/// What has to happen somewhere, for else nothing was tried: every answer but that a key is in use.
+/// The answers that a run has to contain: every kind but that a key is in use.
 const KINDS: [&str; 14] = [
     "already registered",
     "booked",
@@ -117,9 +114,9 @@ const KINDS: [&str; 14] = [
     "started",
 ];
 
-// --- What is asked for, and what is told
+// --- Orders and answers
 
-/// What somebody asks for.
+/// The request of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Order {
     by: UserId,
@@ -136,7 +133,7 @@ enum Wish {
     Delete,
 }
 
-/// What a write did.
+/// The outcome of a write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     Registration(Registration),
@@ -151,7 +148,7 @@ enum Refusal {
     Cancellation(CancellationRefused),
     Seats(SeatsBelowRegistrations),
     Key(KeyConflict),
-    /// What nobody in a history has deserved: that the store failed, or that they are gone.
+    /// A refusal that no order of a history may get: that the store failed, or that the user is gone.
     Undeserved(String),
 }
 
@@ -178,43 +175,49 @@ impl Order {
         Fingerprint::new(bytes)
     }
 
-    /// Whether both come with the same idempotency key.
+    /// Whether both have the same user and idempotency key.
     fn shares_key(&self, other: &Self) -> bool {
         self.key.is_some() && self.by == other.by && self.key == other.key
     }
 
-    fn command<T>(&self, what: T) -> Command<T> {
+    fn command<T>(&self, what: T) -> Command<T, Author> {
         let once = self
             .key
             .as_ref()
             .map(|key| Once { key: IdempotencyKey::parse(key).unwrap(), fingerprint: self.fingerprint() });
-        Command { by: self.by, once, what }
+        Command { by: self.by.into(), once, what }
     }
 
     async fn ask(&self, sql: &Sql) -> Answer {
         let event = self.event;
         match self.wish {
             Wish::Book => {
-                done(sql.book(self.command(BookSeat { event })).await, Outcome::Registration, |error| match error {
-                    BookError::EventNotFound => Refusal::NoEvent,
-                    BookError::Refused(refused) => Refusal::Booking(refused),
-                    BookError::Key(conflict) => Refusal::Key(conflict),
-                    other => Refusal::Undeserved(format!("{other:?}")),
+                done(sql.book(self.command(BookSeat { event, user: self.by })).await, Outcome::Registration, |error| {
+                    match error {
+                        BookError::EventNotFound => Refusal::NoEvent,
+                        BookError::Refused(refused) => Refusal::Booking(refused),
+                        BookError::Key(conflict) => Refusal::Key(conflict),
+                        other => Refusal::Undeserved(format!("{other:?}")),
+                    }
                 })
             }
-            Wish::Cancel => {
-                done(sql.cancel(self.command(CancelSeat { event })).await, Outcome::Registration, |error| match error {
+            Wish::Cancel => done(
+                sql.cancel(self.command(CancelSeat { event, user: self.by })).await,
+                Outcome::Registration,
+                |error| match error {
                     CancelError::EventNotFound => Refusal::NoEvent,
                     CancelError::Refused(refused) => Refusal::Cancellation(refused),
                     CancelError::Key(conflict) => Refusal::Key(conflict),
                     other => Refusal::Undeserved(format!("{other:?}")),
-                })
-            }
+                },
+            ),
             Wish::Resize(seats) => {
                 let what = UpdateEvent { event, patch: resize(seats), precondition: Precondition::Any };
                 done(sql.update(self.command(what)).await, Outcome::Event, |error| match error {
-                    UpdateEventError::NotFound => Refusal::NoEvent,
-                    UpdateEventError::Seats(refused) => Refusal::Seats(refused),
+                    UpdateEventError::EventNotFound => Refusal::NoEvent,
+                    UpdateEventError::Refused(UpdateRefused::Revision(RevisionRefused::Seats(refused))) => {
+                        Refusal::Seats(refused)
+                    }
                     UpdateEventError::Key(conflict) => Refusal::Key(conflict),
                     other => Refusal::Undeserved(format!("{other:?}")),
                 })
@@ -222,7 +225,7 @@ impl Order {
             Wish::Delete => {
                 let what = DeleteEvent { event, precondition: Precondition::Any };
                 done(sql.delete(self.command(what)).await, Outcome::Deleted, |error| match error {
-                    DeleteEventError::NotFound => Refusal::NoEvent,
+                    DeleteEventError::EventNotFound => Refusal::NoEvent,
                     DeleteEventError::Key(conflict) => Refusal::Key(conflict),
                     other => Refusal::Undeserved(format!("{other:?}")),
                 })
@@ -247,7 +250,7 @@ fn done<T, E>(
 }
 
 impl Told {
-    /// Whether nothing was done for this order.
+    /// Whether the order changed nothing.
     fn did_nothing(&self) -> bool {
         self.answer.as_ref().map_or(true, |done| done.replayed)
     }
@@ -279,7 +282,7 @@ impl Told {
 
 // --- The model
 
-/// Events, registrations and keys, where one thing happens after the other.
+/// Events, registrations and keys, changed by one order after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct World {
     events: BTreeMap<EventId, Event>,
@@ -287,7 +290,7 @@ struct World {
     keys: BTreeMap<(UserId, String), Kept>,
 }
 
-/// What a key stands for.
+/// The request and the outcome of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Kept {
     fingerprint: Fingerprint,
@@ -330,7 +333,15 @@ impl World {
         let status = held.map(|held| held.status);
         let registration = match order.wish {
             Wish::Book => {
-                event.book(status, now).map_err(Refusal::Booking)?;
+                let refused = if event.starts_at <= now {
+                    Some(BookingRefused::Started)
+                } else if status == Some(RegistrationStatus::Confirmed) {
+                    Some(BookingRefused::AlreadyRegistered)
+                } else {
+                    (event.seats.available() == 0).then_some(BookingRefused::SoldOut)
+                };
+                refused.map_or(Ok(()), |refused| Err(Refusal::Booking(refused)))?;
+                free(event, event.seats.total(), event.seats.available() - 1);
                 match held {
                     Some(held) => Registration {
                         status: RegistrationStatus::Confirmed,
@@ -350,15 +361,29 @@ impl World {
                 }
             }
             Wish::Cancel => {
-                event.cancel(status, now).map_err(Refusal::Cancellation)?;
+                if status != Some(RegistrationStatus::Confirmed) {
+                    return Err(Refusal::Cancellation(CancellationRefused::NotRegistered));
+                }
+                if event.starts_at <= now {
+                    return Err(Refusal::Cancellation(CancellationRefused::Started));
+                }
+                free(event, event.seats.total(), event.seats.available() + 1);
                 cancelled(held.expect("what was cancelled"))
             }
             Wish::Resize(seats) => {
-                event.revise(resize(seats), now).map_err(Refusal::Seats)?;
+                let total = u32::from(seats);
+                let registered = event.seats.registered();
+                let available =
+                    total.checked_sub(registered).ok_or(Refusal::Seats(SeatsBelowRegistrations { registered }))?;
+                if total != event.seats.total() {
+                    free(event, total, available);
+                    event.updated_at = now;
+                }
                 return Ok(Outcome::Event(event.clone()));
             }
             Wish::Delete => {
-                event.delete(now);
+                free(event, event.seats.total(), event.seats.total());
+                (event.deleted_at, event.updated_at) = (Some(now), now);
                 let mut cancelled_registrations = 0;
                 for registration in self.registrations.values_mut() {
                     if registration.event_id == order.event && registration.status == RegistrationStatus::Confirmed {
@@ -374,11 +399,17 @@ impl World {
     }
 }
 
+/// Changes how many seats there are and are free.
+fn free(event: &mut Event, total: u32, available: u32) {
+    event.seats = Seats::stored(total, available).expect("no more are free than there are");
+    event.version = event.version.next();
+}
+
 fn cancelled(registration: &Registration) -> Registration {
     Registration { status: RegistrationStatus::Cancelled, version: registration.version.next(), ..registration.clone() }
 }
 
-// --- What is stored
+// --- The stored rows
 
 /// The rows after a round.
 #[derive(Debug, Clone, Default)]
@@ -402,7 +433,7 @@ impl EventRow {
 }
 
 impl Rows {
-    /// The rows of these events, as somebody at the SQL prompt sees them.
+    /// Reads the rows of these events with SQL.
     async fn read(past: &DatabaseConnection, events: RangeInclusive<u64>) -> Self {
         let (first, last) = (events.start(), events.end());
         let sql = format!(
@@ -436,7 +467,7 @@ impl Rows {
                 version: Version::new(number(&row, "version")),
             };
             let twice = rows.registrations.insert((found.event_id, found.user_id), found);
-            assert!(twice.is_none(), "somebody has two registrations of one event: {twice:?}");
+            assert!(twice.is_none(), "a user has two registrations of one event: {twice:?}");
         }
         rows
     }
@@ -490,12 +521,12 @@ fn number(row: &QueryResult, name: &str) -> u64 {
 
 // --- The search for an order
 
-/// The worlds there can be after a round, if it began in one of these: each is where some order of
-/// what was told leads to, and has the rows that are stored. None if it cannot have happened.
+/// The possible worlds after a round that began in one of these: each is the end of some sequence of the
+/// orders with their answers, and has the rows that are stored. Empty if the round cannot have happened.
 fn explain(worlds: &[World], told: &[Told], now: Timestamp, rows: &Rows) -> Vec<World> {
     let (in_progress, decided): (Vec<_>, Vec<_>) =
         told.iter().partition(|one| one.answer == Err(Refusal::Key(KeyConflict::InProgress)));
-    // Somebody is told that their key is in use only while it is.
+    // An order may get `InProgress` only if another order of the round has its key.
     if !in_progress.iter().all(|one| told.iter().filter(|other| one.order.shares_key(&other.order)).count() > 1) {
         return Vec::new();
     }
@@ -510,16 +541,16 @@ struct Search<'a> {
     told: Vec<&'a Told>,
     now: Timestamp,
     rows: &'a Rows,
-    /// Where the search has been: what was left to explain, and in which world.
+    /// The visited states of the search: the orders left to explain, and the world.
     seen: Vec<(BTreeSet<usize>, World)>,
     ends: Vec<World>,
 }
 
 impl Search<'_> {
-    /// Tries to explain what is left, beginning in this world.
+    /// Tries to explain the orders that are left, beginning in this world.
     fn go_on(&mut self, mut left: BTreeSet<usize>, world: World) {
-        // What did nothing and can be explained here can be explained here first: whatever comes
-        // after it happens in the same world as without it.
+        // Take an order that did nothing as soon as this world explains it: it does not change the
+        // world for the orders after it.
         left.retain(|index| !(self.told[*index].did_nothing() && self.after(*index, &world).is_some()));
         let been_here = (left, world);
         if self.seen.contains(&been_here) {
@@ -557,10 +588,10 @@ struct Company {
     histories: Vec<History>,
 }
 
-/// What a few people do about a few events.
+/// The orders of a few users about a few events.
 struct History {
     rounds: Vec<Vec<Order>>,
-    /// Events that have to do with each other, and what may be true of them by now.
+    /// Events whose orders depend on each other, and their possible worlds by now.
     tangles: Vec<Tangle>,
 }
 
@@ -570,7 +601,7 @@ struct Tangle {
 }
 
 impl Company {
-    /// Puts users and events into the database, and makes up what they will do.
+    /// Puts users and events into the database, and makes up random orders.
     async fn gather(past: &DatabaseConnection, sql: &Sql, now: Timestamp, dice: &mut Dice) -> Self {
         let instants = instants(now, dice);
         let casts: Vec<_> = (0..COMPANY).map(|_| (2 + dice.below(3), 2 + dice.below(4))).collect();
@@ -592,13 +623,13 @@ impl Company {
         Self { instants, histories }
     }
 
-    /// The numbers of its events; nobody else's are among them.
+    /// The ids of its events, and of no others.
     fn events(&self) -> RangeInclusive<u64> {
         let ids = || self.histories.iter().flat_map(|history| &history.tangles).flat_map(|tangle| &tangle.events);
         ids().min().unwrap().get()..=ids().max().unwrap().get()
     }
 
-    /// Asks for everything of a round at once; answers what was told in each history.
+    /// Sends all orders of a round at once; returns the answers by history.
     async fn round(&self, round: usize, instances: &[Sql], dice: &mut Dice) -> Vec<Vec<Told>> {
         let mut orders: Vec<_> = self
             .histories
@@ -674,7 +705,7 @@ impl History {
         Order { by, event, wish, key }
     }
 
-    /// Finds out what may be true now; or tells what cannot be explained.
+    /// Computes the possible worlds after a round, or reports the round that has none.
     fn follow(&mut self, told: &[Told], now: Timestamp, rows: &Rows) -> Result<(), String> {
         for tangle in &mut self.tangles {
             let told: Vec<_> = told.iter().filter(|one| tangle.events.contains(&one.order.event)).cloned().collect();
@@ -767,41 +798,25 @@ fn instant(at: Timestamp) -> String {
     at.to_string().replace('Z', "+00:00")
 }
 
-// --- Whether the search finds what is wrong
+// --- The search has to find wrong histories
 
 /// Histories that did not happen on any database.
 mod doctored {
+    use domain::sample::{self, event_id, now, registration_id, user_id};
+
     use super::*;
 
-    fn noon() -> Timestamp {
-        Timestamp::parse("2030-01-15T12:00:00Z").unwrap()
-    }
-
-    fn user(number: u64) -> UserId {
-        UserId::new(number).unwrap()
-    }
-
     fn event(number: u64, seats: u64) -> Event {
-        Event {
-            id: EventId::new(number).unwrap(),
-            title: EventTitle::parse("Concert").unwrap(),
-            description: None,
-            starts_at: noon().plus_secs(365 * 24 * 3600),
-            venue: Venue::parse("Opera").unwrap(),
-            seats: Seats::all_free(SeatCount::new(seats).unwrap()),
-            created_at: noon(),
-            updated_at: noon(),
-            deleted_at: None,
-            version: Version::FIRST,
-        }
+        let seats = Seats::all_free(SeatCount::new(seats).unwrap());
+        Event { seats, ..sample::event(number) }
     }
 
     /// An order about event 1.
     fn order(by: u64, wish: Wish, key: Option<&str>) -> Order {
-        Order { by: user(by), event: EventId::new(1).unwrap(), wish, key: key.map(str::to_owned) }
+        Order { by: user_id(by), event: event_id(1), wish, key: key.map(str::to_owned) }
     }
 
-    /// A round as an honest database carries it out.
+    /// A round as a correct database carries it out.
     struct Round {
         before: World,
         after: World,
@@ -834,32 +849,24 @@ mod doctored {
         }
 
         fn is_explained_with(&self, rows: &Rows) -> bool {
-            !explain(std::slice::from_ref(&self.before), &self.told, noon(), rows).is_empty()
+            !explain(std::slice::from_ref(&self.before), &self.told, now(), rows).is_empty()
         }
     }
 
     /// Rows from which a new registration has the number of its event and user.
     fn numbers(order: &Order) -> Rows {
-        let id = RegistrationId::new(order.event.get() * 1_000_000 + order.by.get()).unwrap();
-        let row = Registration {
-            id,
-            user_id: order.by,
-            event_id: order.event,
-            status: RegistrationStatus::Confirmed,
-            registered_at: noon(),
-            created_at: noon(),
-            version: Version::FIRST,
-        };
+        let (user, event) = (order.by.get(), order.event.get());
+        let row = sample::registration(event * 1_000_000 + user, user, event);
         Rows { registrations: BTreeMap::from([((order.event, order.by), row)]), ..Rows::default() }
     }
 
-    /// A round about an event of so many seats that nobody has booked yet.
+    /// A round about a new event of so many seats, without registrations.
     fn round(seats: u64, orders: &[Order]) -> Round {
-        Round::honest(&World::new([event(1, seats)]), orders, noon())
+        Round::honest(&World::new([event(1, seats)]), orders, now())
     }
 
     #[test]
-    fn whatever_happened_is_explained_in_whatever_order_it_is_told() {
+    fn a_true_round_is_explained_in_any_order_of_its_answers() {
         let mut round = round(
             1,
             &[
@@ -887,9 +894,9 @@ mod doctored {
         assert!(round.is_explained());
         let mut booked = round.told[0].answer.clone().unwrap();
         let Outcome::Registration(registration) = &mut booked.outcome else { unreachable!() };
-        registration.user_id = user(2);
-        registration.id = RegistrationId::new(1_000_002).unwrap();
-        round.after.registrations.insert((registration.event_id, user(2)), registration.clone());
+        registration.user_id = user_id(2);
+        registration.id = registration_id(1_000_002);
+        round.after.registrations.insert((registration.event_id, user_id(2)), registration.clone());
         round.told[1].answer = Ok(booked);
         assert!(!round.is_explained());
     }
@@ -897,7 +904,7 @@ mod doctored {
     #[test]
     fn a_seat_that_was_refused_while_it_was_free_is_found() {
         let mut round = round(2, &[order(1, Wish::Book, None), order(2, Wish::Book, None)]);
-        round.after.registrations.remove(&(EventId::new(1).unwrap(), user(2)));
+        round.after.registrations.remove(&(event_id(1), user_id(2)));
         let event = round.after.events.values_mut().next().unwrap();
         event.seats = Seats::stored(2, 1).unwrap();
         event.version = Version::new(2);
@@ -906,11 +913,11 @@ mod doctored {
     }
 
     #[test]
-    fn a_cancellation_that_was_told_and_lost_is_found() {
+    fn an_acknowledged_cancellation_that_is_not_stored_is_found() {
         let booked = round(1, &[order(1, Wish::Book, None)]);
-        let round = Round::honest(&booked.after, &[order(1, Wish::Cancel, None)], noon());
+        let round = Round::honest(&booked.after, &[order(1, Wish::Cancel, None)], now());
         assert!(round.is_explained());
-        assert!(!round.is_explained_with(&booked.rows()), "nothing of it is stored");
+        assert!(!round.is_explained_with(&booked.rows()), "the cancellation is not stored");
         let mut rows = round.rows();
         rows.events = booked.rows().events;
         assert!(!round.is_explained_with(&rows), "the seat did not come back");
@@ -920,7 +927,7 @@ mod doctored {
     }
 
     #[test]
-    fn a_booking_that_was_told_and_lost_is_found() {
+    fn an_acknowledged_booking_that_is_not_stored_is_found() {
         let empty = round(2, &[]);
         let round = round(2, &[order(1, Wish::Book, None)]);
         assert!(round.is_explained());
@@ -943,13 +950,13 @@ mod doctored {
         let booked = round(3, &[order(1, Wish::Book, key), order(1, Wish::Cancel, None)]);
         let mut forgetful = booked.after.clone();
         forgetful.keys.clear();
-        let mut round = Round::honest(&forgetful, &[order(1, Wish::Book, key)], noon());
+        let mut round = Round::honest(&forgetful, &[order(1, Wish::Book, key)], now());
         round.before = booked.after;
         assert!(!round.is_explained());
     }
 
     #[test]
-    fn a_key_that_nobody_uses_is_not_in_progress() {
+    fn an_unused_key_is_not_in_progress() {
         let in_progress = Err(Refusal::Key(KeyConflict::InProgress));
         let mut alone = round(3, &[order(1, Wish::Book, Some("a")), order(2, Wish::Book, Some("a"))]);
         let mut rival = round(3, &[order(1, Wish::Book, Some("a")), order(1, Wish::Book, Some("a"))]);
@@ -961,7 +968,7 @@ mod doctored {
     }
 
     #[test]
-    fn a_failure_of_the_store_is_never_deserved() {
+    fn a_failure_of_the_store_is_never_explained() {
         let mut round = round(1, &[order(1, Wish::Book, None), order(2, Wish::Book, None)]);
         round.told[1].answer = Err(Refusal::Undeserved("Unavailable".to_owned()));
         assert!(!round.is_explained());
@@ -973,14 +980,14 @@ mod doctored {
         for number in 0..500 {
             let events: Vec<_> =
                 (0..2 + dice.below(3)).map(|place| event(1 + place as u64, 1 + dice.below(4) as u64)).collect();
-            let users: Vec<_> = (1..=2 + dice.below(4) as u64).map(user).collect();
+            let users: Vec<_> = (1..=2 + dice.below(4) as u64).map(user_id).collect();
             let mut history = History::make_up(events, &users, &mut dice);
             for orders in std::mem::take(&mut history.rounds) {
                 for tangle in &mut history.tangles {
                     let mut orders = orders.clone();
                     orders.retain(|order| tangle.events.contains(&order.event));
                     shuffle(&mut orders, &mut dice);
-                    let mut round = Round::honest(&tangle.worlds[0], &orders, noon());
+                    let mut round = Round::honest(&tangle.worlds[0], &orders, now());
                     tangle.worlds = vec![round.after.clone()];
                     shuffle(&mut round.told, &mut dice);
                     assert!(round.is_explained(), "history {number}: {:#?}", round.told);
@@ -991,7 +998,7 @@ mod doctored {
         }
     }
 
-    /// Makes one thing wrong in a round, and says what.
+    /// Makes one thing wrong in a round, and returns its name.
     fn doctor(round: &mut Round, dice: &mut Dice) -> &'static str {
         let places: Vec<_> = round.after.registrations.keys().copied().collect();
         let ids: Vec<_> = round.after.events.keys().copied().collect();

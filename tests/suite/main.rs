@@ -2,16 +2,17 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `architecture` | what may depend on what |
-//! | `conformance` | what every adapter and decorator has to do, port by port |
-//! | `stories` | what people do, over HTTP, against running servers |
-//! | `browser` | the pages, used by people in a real browser |
-//! | `freshness` | what was acknowledged is what everybody sees next, whatever becomes of Redis |
-//! | `races` | what happens at the same instant, on two instances |
-//! | `histories` | that nobody can tell a batch of bookings from one after the other |
-//! | `faults` | what clients are told while everything around the program fails, and that it is true |
+//! | `architecture` | the allowed dependencies of crates and files |
+//! | `conformance` | the contract of every adapter and decorator, port by port |
+//! | `stories` | requests of users over HTTP, against running servers |
+//! | `browser` | the pages in a real browser |
+//! | `freshness` | every read after an acknowledged write shows it, on each instance and with any fault of Redis |
+//! | `races` | requests at the same instant, on two instances |
+//! | `histories` | that a batch of bookings has the same answers as bookings one after the other |
+//! | `faults` | answers to clients while everything around the program fails, and a check that they are true |
+//! | `first_hour` | the output of a first start, mistakes and commands; the README's commands, recipes and steps |
 //! | `starting` | how instances start, what stops a start, and how they end |
-//! | `traces` | what a collector of traces is told, and what it costs |
+//! | `traces` | the spans that a collector of traces gets, and their cost |
 //! | `harness` | databases, servers and a clock, one of each for every test |
 
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is a failure with its place in the code")]
@@ -20,6 +21,7 @@ mod architecture;
 mod browser;
 mod conformance;
 mod faults;
+mod first_hour;
 mod freshness;
 mod harness;
 mod histories;

@@ -1,4 +1,4 @@
-//! What a collector of traces is told of the program, and that it costs nobody anything.
+//! The spans that the program sends to a collector of traces, and that they delay no request.
 
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use crate::harness::until;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
-/// From the signal to the end, with nothing in flight: two seconds for the last traces, and what a busy
-/// machine takes.
+/// From the signal to the end, without open requests: two seconds for the last traces, and some time for a
+/// busy machine.
 const STOPS_WITHIN: Duration = Duration::from_secs(15);
 
 fn traceparent(flags: &str) -> String {
@@ -34,7 +34,7 @@ async fn a_request_is_followed_from_its_caller_to_the_statements() {
     let mut program = site.start_process().await;
     let api = program.instance();
     let admin = api.admin().await;
-    let ada = api.somebody().await;
+    let ada = api.new_user().await;
     let created = api.create(&admin, json!({ "title": "Unheard-of title", "total_seats": 1 })).await;
     let event = created["id"].as_u64().unwrap();
     let path = format!("/api/events/{event}/register?access_token=unheard-of-query");
@@ -76,7 +76,7 @@ async fn a_request_is_followed_from_its_caller_to_the_statements() {
         assert_eq!(request.attributes.get(attribute).map(String::as_str), Some(value), "{attribute}");
     }
 
-    // What was done together with others is linked to it.
+    // The batch that committed the booking is linked to the request.
     let own: Vec<_> = within(&spans, request).iter().map(|span| (span.trace.clone(), span.id.clone())).collect();
     let serves = |span: &Span| span.links.iter().any(|link| own.contains(link));
     let batch = the_only(&spans, "its batch", |span| span.name == "booking batch" && serves(span));
@@ -94,7 +94,7 @@ async fn a_request_is_followed_from_its_caller_to_the_statements() {
         assert_eq!((span.kind, span.attributes["db.system.name"].as_str()), (3, "redis"), "{span:?}");
     }
 
-    // Who did not want to be traced is not, and nobody's values are told.
+    // A request whose `traceparent` is not sampled has no span, and no span holds a user's values.
     assert!(!spans.iter().any(|span| span.trace == TRACE && span.name.contains("/health/live")));
     let told = format!("{spans:?}");
     for secret in [
@@ -122,7 +122,7 @@ async fn without_a_collector_nothing_is_traced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_share_of_the_requests_is_traced_and_what_serves_them_with_them() {
+async fn sampled_requests_are_traced_with_the_batches_that_serve_them() {
     let collector = Collector::start().await;
     let site = Site::new(Stack::Embedded).await;
     let site = site
@@ -133,7 +133,7 @@ async fn a_share_of_the_requests_is_traced_and_what_serves_them_with_them() {
     let mut program = site.start_process().await;
     let api = program.instance();
     let admin = api.admin().await;
-    let [ada, bob] = [api.somebody().await, api.somebody().await];
+    let [ada, bob] = [api.new_user().await, api.new_user().await];
     let event = api.event(&admin, 3).await;
     api.book(event, &ada).await.expect(201);
     let path = format!("/api/events/{event}/register");
@@ -151,28 +151,28 @@ async fn a_share_of_the_requests_is_traced_and_what_serves_them_with_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_or_hangs_costs_no_request_anything() {
-    // Nobody ever takes a connection from it.
+    // It listens, but never accepts a connection.
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let hanging = hanging.local_addr().map(|address| (address, hanging)).unwrap();
     for url in [format!("http://{}", hanging.0), "http://127.0.0.1:1".to_owned()] {
         let site = Site::new(Stack::Embedded).await;
         let site = site
             .with("OTEL_EXPORTER_OTLP_ENDPOINT", &url)
-            // So that it sends all the time, and its queue is full.
+            // With these the exporter sends all the time, and its queue is full.
             .with("OTEL_BSP_SCHEDULE_DELAY", "10")
             .with("OTEL_BSP_MAX_QUEUE_SIZE", "8");
         let mut program = site.start_process().await;
         let api = program.instance();
         let admin = api.admin().await;
         let event = api.event(&admin, 3).await;
-        for person in [&admin, &api.somebody().await] {
+        for person in [&admin, &api.new_user().await] {
             book_at_once(&api, event, person).await;
         }
         for _ in 0..200 {
             assert_eq!(api.detail(event).await["registration_count"], 2);
         }
         if url.ends_with(":1") {
-            until("it is told", async || program.log().contains("traces cannot be sent")).await;
+            until("the log says so", async || program.log().contains("traces cannot be sent")).await;
         }
         let asked = Instant::now();
         program.terminate();
@@ -182,7 +182,7 @@ async fn a_collector_that_is_away_or_hangs_costs_no_request_anything() {
     }
 }
 
-/// A booking that an exporter's timeout of ten seconds would be seen in.
+/// Books, and fails if the booking waited for the exporter's timeout of ten seconds.
 async fn book_at_once(api: &Instance, event: u64, person: &crate::harness::server::Person) {
     let asked = Instant::now();
     api.book(event, person).await.expect(201);

@@ -1,4 +1,4 @@
-//! bcrypt, bounded: hashing is slow on purpose, and must slow nobody else.
+//! bcrypt, bounded: hashing is slow on purpose, and must slow no other request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bcrypt::BcryptError;
-use domain::ports::{Cause, Passwords, PasswordsError, Turn};
+use domain::ports::{Cause, HashPermit, Passwords, PasswordsError};
 use domain::{Password, PasswordHash};
 use metrics::{counter, histogram};
 use tokio::runtime::Handle;
@@ -58,7 +58,7 @@ impl Bcrypt {
     pub fn new(cost: u32, workers: usize, max_waiting: usize) -> Self {
         let workers = workers.max(1);
         let places = workers.saturating_add(max_waiting).min(Semaphore::MAX_PERMITS);
-        // So that there is one to be watched before anybody is refused.
+        // So that the metric exists before the first refusal.
         counter!("password_hashes_refused_total").increment(0);
         Self {
             cost,
@@ -104,10 +104,10 @@ impl Bcrypt {
     }
 
     /// Runs `work` on a blocking thread when a worker is free. The places are given back by the
-    /// work, not by its caller: whoever hangs up does not make room for a further thread.
+    /// work, not by its caller: a caller that hangs up does not make room for a further thread.
     async fn run<T: Send + 'static>(
         &self,
-        turn: Turn,
+        turn: HashPermit,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordsError> {
         self.run_in_turn(turn, work).instrument(tracing::info_span!(target: "otel", "bcrypt")).await
@@ -115,7 +115,7 @@ impl Bcrypt {
 
     async fn run_in_turn<T: Send + 'static>(
         &self,
-        turn: Turn,
+        turn: HashPermit,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordsError> {
         let begun = Instant::now();
@@ -141,18 +141,23 @@ impl Bcrypt {
 
 #[async_trait]
 impl Passwords for Bcrypt {
-    fn queue(&self) -> Result<Turn, PasswordsError> {
+    fn queue(&self) -> Result<HashPermit, PasswordsError> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| self.busy())?;
-        if self.expected_wait() > self.patience { Err(self.busy()) } else { Ok(Turn::new(place)) }
+        if self.expected_wait() > self.patience { Err(self.busy()) } else { Ok(HashPermit::new(place)) }
     }
 
-    async fn hash(&self, turn: Turn, password: &Password) -> Result<PasswordHash, PasswordsError> {
+    async fn hash(&self, turn: HashPermit, password: &Password) -> Result<PasswordHash, PasswordsError> {
         let (password, cost) = (password.clone(), self.cost);
         let hash = self.run(turn, move || bcrypt::non_truncating_hash(password.expose(), cost)).await?;
         hash.map(PasswordHash::new).map_err(fault)
     }
 
-    async fn verify(&self, turn: Turn, candidate: &str, hash: Option<PasswordHash>) -> Result<bool, PasswordsError> {
+    async fn verify(
+        &self,
+        turn: HashPermit,
+        candidate: &str,
+        hash: Option<PasswordHash>,
+    ) -> Result<bool, PasswordsError> {
         // What cannot be a password is no match, after the work of one that could be.
         let possible = candidate.len() <= Password::MAX_BYTES && !candidate.contains('\0');
         let may_match = possible && hash.is_some();
@@ -163,7 +168,7 @@ impl Passwords for Bcrypt {
                 let hash = hash.as_ref().unwrap_or(&dummy);
                 match bcrypt::non_truncating_verify(&candidate, hash.expose()) {
                     Err(BcryptError::InvalidHash(_) | BcryptError::CostNotAllowed(_)) => {
-                        tracing::warn!("a stored password hash is not bcrypt: nobody can log in with it");
+                        tracing::warn!("a stored password hash is not bcrypt: its account cannot log in");
                         bcrypt::non_truncating_verify(&candidate, dummy.expose()).map(|_| false)
                     }
                     verified => verified,
@@ -175,7 +180,7 @@ impl Passwords for Bcrypt {
     }
 }
 
-/// A hash in bcrypt's form whose salt and digest are all zeros. Nobody has ever hashed to it, and
+/// A hash in bcrypt's form whose salt and digest are all zeros. No known password has it, and
 /// verifying it takes as long as verifying any other of that cost.
 fn dummy(cost: u32) -> PasswordHash {
     const SALT_AND_DIGEST_CHARS: usize = 22 + 31;
@@ -308,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_would_not_be_reached_in_time_is_refused_at_once_and_told_how_long_it_takes() {
+    async fn a_log_in_that_would_wait_too_long_is_refused_with_retry_after() {
         let bcrypt = Bcrypt::new(COST, 2, 10).with_patience(Duration::from_secs(3));
         bcrypt.hash_us.store(1_000_000, Ordering::Relaxed);
         let _workers = Arc::clone(&bcrypt.workers).acquire_many_owned(2).await.unwrap();

@@ -1,11 +1,11 @@
-//! Access tokens that say who somebody is, and refresh tokens that say nothing.
+//! Access tokens that name a user, and refresh tokens that name nothing.
 
 use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use domain::ports::{AccessToken, Cause, InvalidToken, Tokens};
-use domain::{RefreshDigest, RefreshSecret, Timestamp, User, UserId};
+use domain::{Holder, RefreshDigest, RefreshSecret, SignedUp, Timestamp, User, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,9 @@ const REFRESH_BYTES: usize = 32;
 /// | `iss` | `boxoffice` | required |
 /// | `exp` | seconds since 1970 | required; the token ends at that instant, without leeway |
 /// | `nbf` | never written | if there is one, the token begins at that instant |
-/// | `email`, `role`, `iat` | as at the time of issue | for clients: not read here |
+/// | `accountCreatedAt` | RFC 3339, to the microsecond | if there is one, the token is for the account of that time only |
+/// | `iat` | seconds since 1970 | without `accountCreatedAt`, the token is for an account made by that second |
+/// | `email`, `role` | as at the time of issue | for clients: not read here |
 ///
 /// Every other claim is ignored.
 pub struct Hs256Tokens {
@@ -49,7 +51,7 @@ impl Hs256Tokens {
         hs256::install();
         let accepted = [Some(secret), previous].into_iter().flatten().map(decoding_key).collect::<Result<_, _>>()?;
         let mut validation = Validation::new(Algorithm::HS256);
-        // The claims are checked in `Wire::user`, against the clock of the caller.
+        // The claims are checked in `Wire::holder`, against the clock of the caller.
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
         validation.validate_aud = false;
@@ -71,6 +73,7 @@ impl Tokens for Hs256Tokens {
             email: user.email.as_str(),
             role: user.role.as_str(),
             iss: ISSUER,
+            account_created_at: user.created_at.to_string(),
             iat,
             exp: iat + i64::from(self.ttl_secs),
         };
@@ -78,7 +81,7 @@ impl Tokens for Hs256Tokens {
         Ok(AccessToken { text, ttl_secs: self.ttl_secs })
     }
 
-    fn verify(&self, token: &str, now: Timestamp) -> Result<UserId, InvalidToken> {
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Holder, InvalidToken> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(InvalidToken);
         }
@@ -87,7 +90,7 @@ impl Tokens for Hs256Tokens {
             .find_map(|key| jsonwebtoken::decode::<Wire>(token, key, &self.validation).ok())
             // A header that must be understood (RFC 7515, 4.1.11) is one we do not understand.
             .filter(|signed| signed.header.crit.is_none())
-            .and_then(|signed| signed.claims.user(now))
+            .and_then(|signed| signed.claims.holder(now))
             .ok_or(InvalidToken)
     }
 
@@ -128,6 +131,8 @@ struct Issued<'a> {
     email: &'a str,
     role: &'a str,
     iss: &'a str,
+    #[serde(rename = "accountCreatedAt")]
+    account_created_at: String,
     iat: i64,
     exp: i64,
 }
@@ -139,20 +144,29 @@ struct Wire {
     user_id: u64,
     sub: Option<String>,
     iss: String,
+    #[serde(rename = "accountCreatedAt")]
+    account_created_at: Option<String>,
+    iat: Option<f64>,
     exp: f64,
     nbf: Option<f64>,
 }
 
 impl Wire {
-    /// The user, if the claims hold at `now`.
-    fn user(self, now: Timestamp) -> Option<UserId> {
+    /// The account, if the claims hold at `now`.
+    fn holder(self, now: Timestamp) -> Option<Holder> {
         let user = UserId::new(self.user_id)?;
         let now = Duration::from_micros(u64::try_from(now.as_datetime().timestamp_micros()).ok()?);
         let valid = self.iss == ISSUER
             && self.sub.is_none_or(|sub| sub == user.to_string())
             && now < numeric_date(self.exp)?
             && self.nbf.map_or(Some(true), |nbf| Some(numeric_date(nbf)? <= now))?;
-        valid.then_some(user)
+        let signed_up = match (self.account_created_at, self.iat) {
+            (Some(instant), _) => SignedUp::At(Timestamp::parse(&instant).ok()?),
+            // Earlier versions of the program wrote no more than that.
+            (None, Some(iat)) => SignedUp::By { unix_secs: i64::try_from(numeric_date(iat)?.as_secs()).ok()? },
+            (None, None) => SignedUp::Sometime,
+        };
+        valid.then_some(Holder { user, signed_up })
     }
 }
 
@@ -163,6 +177,7 @@ fn numeric_date(secs: f64) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use domain::sample::{self, at};
     use hmac::{Hmac, Mac};
     use sha2::{Sha384, Sha512};
 
@@ -179,17 +194,11 @@ mod tests {
     }
 
     fn now() -> Timestamp {
-        Timestamp::parse(NOW).unwrap()
+        at(NOW)
     }
 
     fn ada() -> User {
-        User {
-            id: UserId::new(17).unwrap(),
-            name: domain::PersonName::parse("Ada").unwrap(),
-            email: domain::EmailAddress::parse("ada@example.com").unwrap(),
-            role: domain::Role::Admin,
-            created_at: now(),
-        }
+        User { role: domain::Role::Admin, created_at: now(), ..sample::user(17) }
     }
 
     fn part(json: &str) -> String {
@@ -203,14 +212,15 @@ mod tests {
     }
 
     fn verdict(payload: &str) -> Result<u64, InvalidToken> {
-        tokens().verify(&signed(HS256, payload, SECRET), now()).map(UserId::get)
+        tokens().verify(&signed(HS256, payload, SECRET), now()).map(|holder| holder.user.get())
     }
 
     #[test]
     fn a_token_says_who_it_was_issued_to() {
         let token = tokens().issue(&ada(), now()).unwrap();
         assert_eq!(token.ttl_secs, 3600);
-        assert_eq!(tokens().verify(&token.text, now()), Ok(ada().id));
+        let holder = Holder { user: ada().id, signed_up: SignedUp::At(ada().created_at) };
+        assert_eq!(tokens().verify(&token.text, now()), Ok(holder));
     }
 
     #[test]
@@ -220,15 +230,32 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&parts[0]), r#"{"typ":"JWT","alg":"HS256"}"#);
         assert_eq!(
             String::from_utf8_lossy(&parts[1]),
-            r#"{"userId":17,"sub":"17","email":"ada@example.com","role":"admin","iss":"boxoffice","iat":1893456000,"exp":1893459600}"#
+            r#"{"userId":17,"sub":"17","email":"ada@example.com","role":"admin","iss":"boxoffice","accountCreatedAt":"2030-01-01T00:00:00Z","iat":1893456000,"exp":1893459600}"#
         );
+    }
+
+    #[test]
+    fn a_token_says_when_its_account_was_made() {
+        let signed_up = |claims: &str| {
+            let exp = NOW_SECS + 1;
+            let payload = format!(r#"{{"userId":17,"iss":"boxoffice","exp":{exp}{claims}}}"#);
+            tokens().verify(&signed(HS256, &payload, SECRET), now()).map(|holder| holder.signed_up)
+        };
+        let made = at("2029-12-31T23:59:59.000001Z");
+        assert_eq!(signed_up(r#","accountCreatedAt":"2029-12-31T23:59:59.000001Z","iat":7"#), Ok(SignedUp::At(made)));
+        // As earlier versions of the program wrote it, and as others may.
+        assert_eq!(signed_up(r#","iat":1893456000"#), Ok(SignedUp::By { unix_secs: 1_893_456_000 }));
+        assert_eq!(signed_up(""), Ok(SignedUp::Sometime));
+        for odd in [r#","accountCreatedAt":"x""#, r#","accountCreatedAt":7"#, r#","iat":-1"#] {
+            assert_eq!(signed_up(odd), Err(InvalidToken), "{odd}");
+        }
     }
 
     #[test]
     fn a_token_ends_to_the_second() {
         let token = tokens().issue(&ada(), now()).unwrap().text;
-        assert!(tokens().verify(&token, Timestamp::parse("2030-01-01T00:59:59.999999Z").unwrap()).is_ok());
-        assert!(tokens().verify(&token, Timestamp::parse("2030-01-01T01:00:00Z").unwrap()).is_err());
+        assert!(tokens().verify(&token, at("2030-01-01T00:59:59.999999Z")).is_ok());
+        assert!(tokens().verify(&token, at("2030-01-01T01:00:00Z")).is_err());
     }
 
     #[test]
@@ -290,7 +317,7 @@ mod tests {
             r#"{"userId":17,"iss":"boxoffice","exp":2000000000.5,"role":"owner","email":"nowhere","aud":["x"],"é":{}}"#,
             SECRET,
         );
-        assert_eq!(tokens().verify(&token, now()), Ok(ada().id));
+        assert_eq!(tokens().verify(&token, now()).map(|holder| holder.user), Ok(ada().id));
     }
 
     #[test]

@@ -57,30 +57,18 @@ impl Expiry<Key, Arc<Snapshot>> for Lifetime {
 
 #[cfg(test)]
 mod tests {
-    use domain::{
-        Description, Event, EventFilter, EventId, EventTitle, PageRequest, Seats, Timestamp, UserId, Venue, Version,
-    };
+    use domain::sample::{self, event_id, user_id};
+    use domain::{Description, Event, EventFilter, PageRequest};
 
     use super::*;
 
     fn key(id: u64) -> Key {
-        Key::Event(EventId::new(id).unwrap())
+        Key::Event(event_id(id))
     }
 
     fn body(id: u64, description_chars: usize) -> Arc<Snapshot> {
-        let at = Timestamp::parse("2030-05-01T19:30:00Z").unwrap();
-        Arc::new(Snapshot::Event(Arc::new(Event {
-            id: EventId::new(id).unwrap(),
-            title: EventTitle::parse("Concert").unwrap(),
-            description: Description::parse(&"x".repeat(description_chars)).ok(),
-            starts_at: at,
-            venue: Venue::parse("Opera").unwrap(),
-            seats: Seats::stored(10, 4).unwrap(),
-            created_at: at,
-            updated_at: at,
-            deleted_at: None,
-            version: Version::FIRST,
-        })))
+        let description = Description::parse(&"x".repeat(description_chars)).ok();
+        Arc::new(Snapshot::Event(Arc::new(Event { description, ..sample::event(id) })))
     }
 
     #[tokio::test]
@@ -115,7 +103,7 @@ mod tests {
     fn a_body_put_again_lives_its_whole_life_again() {
         let (now, page) = (Instant::now(), PageRequest { number: 1, size: 10 });
         let list = Key::EventPage { filter: EventFilter::default(), page };
-        for (key, minutes) in [(list, 5), (key(1), 10), (Key::Registrations(UserId::new(1).unwrap()), 15)] {
+        for (key, minutes) in [(list, 5), (key(1), 10), (Key::Registrations(user_id(1)), 15)] {
             let whole = Some(Duration::from_mins(minutes));
             assert_eq!(Lifetime.expire_after_create(&key, &body(1, 0), now), whole);
             assert_eq!(Lifetime.expire_after_update(&key, &body(1, 0), now, Some(Duration::from_secs(1))), whole);

@@ -16,7 +16,7 @@ impl MemorySeatChanges {
     /// Changes that a listener may be behind before it has missed some.
     const BEHIND: usize = 1024;
 
-    /// Nobody listens yet.
+    /// There is no listener yet.
     pub fn new() -> Self {
         Self { told: channel(Self::BEHIND).0 }
     }
@@ -30,7 +30,7 @@ impl Default for MemorySeatChanges {
 
 impl SeatChanges for MemorySeatChanges {
     fn announce(&self, change: SeatChange) {
-        // Without listeners there is nobody to be told.
+        // Without listeners there is nothing to do.
         let _ = self.told.send(change);
     }
 
@@ -47,7 +47,7 @@ impl SeatListener for Listener {
         match self.0.recv().await {
             Ok(change) => Heard::Change(change),
             Err(RecvError::Lagged(_)) => Heard::Gap,
-            // Nobody is left who could announce anything.
+            // There is no announcer left.
             Err(RecvError::Closed) => pending().await,
         }
     }

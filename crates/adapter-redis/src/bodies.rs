@@ -70,8 +70,8 @@ impl Bodies for RedisBodies {
     }
 }
 
-/// Reads one byte more than a body may have: what somebody else put there may be of any size, and
-/// is not fetched to find that out. A key that is not there reads as no bytes.
+/// Reads one byte more than a body may have: another client may have put a value of any size there, and
+/// this does not fetch all of it. A key that is not there reads as no bytes.
 fn read(key: &Key) -> Cmd {
     let mut command = cmd("GETRANGE");
     command.arg(key.to_string()).arg(0).arg(Seal::MAX_BYTES);
@@ -106,7 +106,7 @@ impl Rarely {
 
 #[cfg(test)]
 mod tests {
-    use domain::EventId;
+    use domain::sample::event_id;
 
     use super::*;
 
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_body_is_written_with_its_lifetime_and_read_with_a_bound() {
-        let key = Key::Event(EventId::new(17).unwrap());
+        let key = Key::Event(event_id(17));
         assert_eq!(packed(&write(&key, b"x")), "*5 $3 SET $16 events:detail:17 $1 x $2 PX $6 600000 ");
         assert_eq!(packed(&read(&key)), "*4 $8 GETRANGE $16 events:detail:17 $1 0 $7 1048576 ");
     }

@@ -22,7 +22,7 @@ pub(crate) enum Admission {
     Pass,
     /// Leave the server alone.
     Refuse,
-    /// Leave it alone, but see that somebody tries it and tells [`Breaker::tried`].
+    /// Leave it alone, but see that a caller tries it and tells [`Breaker::tried`].
     Try,
 }
 

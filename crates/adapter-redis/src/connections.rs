@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 /// Makes connections on one runtime, and knows which are no good any more.
 ///
 /// `bb8-redis` finds that out by a `PING` at each checkout, which doubles the round trips and still
-/// misses what breaks afterwards. Here a connection that failed, or owes an answer nobody waits for
+/// misses what breaks afterwards. Here a connection that failed, or owes an answer that is not awaited
 /// any more, is thrown away, and with it all that are as old: they lead to the same server and are
 /// most likely as dead.
 pub(crate) struct Connections {

@@ -11,7 +11,6 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -83,7 +82,7 @@ impl SeatListener for Listener {
         match self.0.recv().await {
             Ok(heard) => heard,
             Err(RecvError::Lagged(_)) => Heard::Gap,
-            // Nobody is left who could announce anything.
+            // There is no announcer left.
             Err(RecvError::Closed) => pending().await,
         }
     }
@@ -150,7 +149,7 @@ impl Publisher {
     /// Changes that go together at most: some 25 KB.
     const TOGETHER: usize = 1_000;
 
-    /// Between two messages: nobody is told of an event more often than ten times a second.
+    /// Between two messages: an event is not told more often than ten times a second.
     const PAUSE: Duration = Duration::from_millis(20);
 
     async fn run(self) {
@@ -275,8 +274,7 @@ impl Subscriber {
 /// instances alike.
 fn pause_after(failures: u32) -> Duration {
     let longest = 50_u64.saturating_mul(1 << failures.min(10)).min(1_000);
-    let random = RandomState::new().build_hasher().finish();
-    Duration::from_millis(longest / 2 + random % (longest / 2 + 1))
+    Duration::from_millis(fastrand::u64(longest / 2..=longest))
 }
 
 /// A kind, the event, its seats and its version, big-endian.
@@ -328,17 +326,18 @@ fn change_of(record: &[u8; RECORD_BYTES]) -> Option<SeatChange> {
 
 #[cfg(test)]
 mod tests {
+    use domain::sample::{event_id, seats};
+
     use super::*;
 
     fn moved(event: u64, version: u64) -> SeatChange {
-        let (event, version) = (EventId::new(event).unwrap(), Version::new(version));
-        SeatChange::Moved(SeatSnapshot { event, seats: Seats::stored(1_000_000, 7).unwrap(), version })
+        let (event, version) = (event_id(event), Version::new(version));
+        SeatChange::Moved(SeatSnapshot { event, seats: seats(1_000_000, 7), version })
     }
 
     #[test]
     fn a_message_says_what_was_written_into_it() {
-        let changes =
-            vec![moved(1, 1), SeatChange::Deleted { event: EventId::new(2).unwrap(), version: Version::new(9) }];
+        let changes = vec![moved(1, 1), SeatChange::Deleted { event: event_id(2), version: Version::new(9) }];
         assert_eq!(decode(&encode(&changes)), Some(changes.clone()));
         assert_eq!(decode(&encode(&changes)[1..]), None);
         let mut more_free_than_there_are = encode(&changes);

@@ -119,7 +119,7 @@ impl Redis {
         &self.server.address
     }
 
-    /// Whether it is worth while to prepare a command; nobody is asked for that.
+    /// Whether it is worth while to prepare a command; Redis is not asked for that.
     pub(crate) fn is_asked(&self) -> bool {
         self.server.breaker.is_closed()
     }
@@ -335,8 +335,8 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert!(redis.ask(&cmd("PING")).await.is_none());
-        assert_eq!(redis.server.calls.available_permits(), 0, "nobody had to be waited for");
-        // Whoever hangs up gives their place back.
+        assert_eq!(redis.server.calls.available_permits(), 0, "the call did not wait for a permit");
+        // A caller that hangs up gives its permit back.
         for call in crowd {
             call.abort();
             assert!(call.await.is_err());

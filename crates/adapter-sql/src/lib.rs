@@ -8,70 +8,40 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `deadlines` | how long anything may take |
-//! | `connect` | pools, and what every connection is told |
-//! | `work` | tasks, their deadlines, and what becomes of a write that misses one |
-//! | `statement` | statements, with spans for whoever collects traces |
-//! | `retry` | what failed and is done again |
-//! | `tx` | transactions, and where the two engines differ in them |
-//! | `group_commit` | bookings and cancellations of many people, committed together |
-//! | `browse` | room for those who look through lists |
-//! | `line` | the wait for a connection of a pool |
-//! | `lane` | the queue before one event's row |
-//! | `migrate` | running the migrations, alone |
-//! | `idempotency` | keys, kept in the transaction of their effect |
-//! | `events`, `bookings`, `registrations`, `users`, `sessions`, `versions`, `audit`, `probe` | one port each |
-//! | `entity` | rows, and their conversions |
-//! | `programme` | lists of events, whatever their number |
-//! | `page` | one page of registrations with the total, in one statement |
-//! | `error` | what a driver's error means |
+//! | `desk` | commands that move seats, of many people, committed together |
+//! | `tables` | rows, and the ports that read and write them |
+//! | `access` | how the database is reached: pools, operations, transactions, and what may go wrong with each |
 
-mod audit;
-mod bookings;
-mod browse;
-mod connect;
-mod deadlines;
-mod entity;
-mod error;
-mod events;
-mod group_commit;
-mod idempotency;
-mod lane;
-mod line;
-mod migrate;
-mod page;
-mod probe;
-mod programme;
-mod registrations;
-mod retry;
-mod sessions;
-mod statement;
-mod tx;
-mod users;
-mod versions;
-mod work;
+mod access;
+mod desk;
+mod tables;
 
 #[cfg(test)]
-mod tests;
+mod sample;
 
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use domain::ports::{Clock, SeatChanges, StoreError};
-use domain::{SeatChange, Timestamp};
+use domain::{EventId, Happening, SeatChange, Timestamp};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
+use uuid::Uuid;
 
-pub use connect::{PoolState, SqlOptions};
-pub use deadlines::SqlDeadlines;
+pub use access::connect::{PoolState, SqlOptions};
+pub use access::deadlines::SqlDeadlines;
+pub use tables::contents::Contents;
 
-use browse::Room;
-use connect::Pools;
-use group_commit::Desk;
-use lane::Lanes;
-use programme::Totals;
-use work::Outage;
+use access::list_limiter::ListLimiter;
+use access::operation::Outage;
+use access::pools::Pools;
+use access::probe;
+use desk::Desk;
+use tables::outbox::Projection;
+use tables::programme::Totals;
+use tables::{idempotency, versions};
 
-/// How many rows one transaction forgets. On `SQLite` nobody writes meanwhile.
+/// How many rows one transaction forgets. On `SQLite` no other write runs meanwhile.
 const PURGED_AT_ONCE: u64 = 1_000;
 
 /// A database that fills in every port of storage. Clones share its pools.
@@ -81,8 +51,7 @@ pub struct Sql(Arc<Parts>);
 struct Parts {
     pools: Pools,
     deadlines: SqlDeadlines,
-    lanes: Lanes,
-    lists: Room,
+    lists: ListLimiter,
     /// So that however many ask whether the database answers, few are asking it.
     pings: Arc<Semaphore>,
     desk: Desk,
@@ -90,7 +59,14 @@ struct Parts {
     outage: Outage,
     clock: Arc<dyn Clock>,
     seat_changes: OnceLock<Arc<dyn SeatChanges>>,
-    /// Where the work is done, whoever asks.
+    /// Facts were written that wait to be projected.
+    written: Notify,
+    projection: Projection,
+    /// Deliveries were queued.
+    queued: Notify,
+    /// What this process is called in leases.
+    holder: String,
+    /// Where the work is done, whatever runtime asks for it.
     runtime: Handle,
 }
 
@@ -104,14 +80,17 @@ impl Sql {
         Ok(Self(Arc::new(Parts {
             pools,
             deadlines: options.deadlines,
-            lanes: Lanes::default(),
-            lists: Room::beside_others(readers.max),
+            lists: ListLimiter::beside_others(readers.max),
             pings: Arc::new(Semaphore::new(probe::PINGS)),
             desk: Desk::new(options.pool_size),
             totals: Totals::default(),
             outage: Outage::default(),
             clock,
             seat_changes: OnceLock::new(),
+            written: Notify::new(),
+            projection: Projection::default(),
+            queued: Notify::new(),
+            holder: Uuid::new_v4().to_string(),
             runtime: Handle::current(),
         })))
     }
@@ -121,9 +100,19 @@ impl Sql {
         let _ = self.0.seat_changes.set(changes);
     }
 
-    fn announce(&self, committed: impl IntoIterator<Item = SeatChange>) {
-        if let Some(changes) = self.0.seat_changes.get() {
-            committed.into_iter().for_each(|change| changes.announce(change));
+    /// Announces what a committed transaction did, and has it projected. Of several changes of one event, the newest says
+    /// it all.
+    fn committed(&self, happened: &[Happening]) {
+        if !happened.is_empty() {
+            self.0.written.notify_one();
+        }
+        let Some(changes) = self.0.seat_changes.get() else { return };
+        let mut newest: HashMap<EventId, SeatChange> = HashMap::new();
+        for change in happened.iter().filter_map(|happening| happening.what.seats()) {
+            newest.insert(change.event(), change);
+        }
+        for change in newest.into_values() {
+            changes.announce(change);
         }
     }
 
@@ -156,8 +145,8 @@ impl Sql {
         self.0.pools.states()
     }
 
-    /// How many bookings and cancellations wait to be taken.
-    pub fn waiting_orders(&self) -> usize {
+    /// How many seat commands wait to be taken.
+    pub fn waiting_commands(&self) -> usize {
         self.0.desk.waiting()
     }
 

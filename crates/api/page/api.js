@@ -1,145 +1,228 @@
 /*
- * The public API, as this page calls it: read(), write(), and a session that renews itself.
+ * The public API, as this page calls it: read(), readOwn(), write(), and a session that all tabs share.
  *
- * Where the tokens are. The access token opens everything, so it is in a variable: no other page,
- * no later visitor and no copy of the disk finds it. The refresh token has to survive a reload, so
- * it is in sessionStorage: that ends with the tab. localStorage would be worse twice over: it stays
- * when the tab is closed, and it is shared by all tabs, which would spend the same single-use token
- * at once; the server takes that for theft and ends the session.
+ * The refresh token works once; used twice, it ends the session. It is in IndexedDB, and only touched
+ * under a Web Lock. (localStorage will not do: a tab of another process may read the old value when it
+ * has got the lock.) The user is in localStorage, which tells other tabs. Without HTTPS there are no
+ * locks, and a session is one tab's. The access token is in sessionStorage: a reload needs no exchange,
+ * which another reload would cut short. Only "Log out" and a refused refresh token end a session.
  *
- * What is sent twice. Each write has an Idempotency-Key. If its answer is lost, or says that the
- * outcome is unknown, the same request is sent again with the same key: the server does it once and
- * gives the answer that was lost. So it is always safe to press the button again.
+ * A write has an Idempotency-Key: if its answer is lost, the same request with the same key is sent
+ * again, and the server does it once.
  */
 
+const USER = "boxoffice.user";
+const ACCESS_TOKEN = "boxoffice.access_token";
 const REFRESH_TOKEN = "boxoffice.refresh_token";
 const TRIES = 4;
+const LONGEST_PAUSE_SECS = 5;
+const LONGEST_ANSWER_MS = 15_000;
 
-/** Who is signed in; null for nobody. `changed` is called whenever that is somebody else. */
+const { locks } = navigator;
+const store = locks ? localStorage : sessionStorage;
+
+/** Who is signed in; null for nobody. `changed` is called whenever that is another user. */
 export const session = { user: null, changed: () => {} };
+
+/** `back` is called when the server answers again after requests that failed. */
+export const connection = { back: () => {} };
 
 let accessToken = null;
 let renewal = null;
 let unsettled = null;
+let lost = false;
 
 /** An error as the API tells it (RFC 9457), or what stands for it when there was no answer. */
 export class Problem extends Error {
-  constructor({ status = 0, code = "", detail, errors = [] }, retryAfter = 0) {
-    super(detail);
-    Object.assign(this, { status, code, errors, retryAfter });
-  }
+	constructor({ status = 0, code = "", detail, errors = [] }, retryAfter = 0) {
+		super(detail);
+		Object.assign(this, { status, code, errors, retryAfter });
+	}
 
-  /** Whether the same request may succeed if it is simply sent again. */
-  get passing() {
-    return this.status === 0 || this.status === 503 || this.code === "idempotency_in_progress";
-  }
+	/** Whether the same request may succeed later. */
+	get passing() {
+		const { status, code } = this;
+		return status === 0 || status >= 500 || code === "idempotency_in_progress" || (status === 429 && code !== "too_many_attempts");
+	}
 }
 
-/** Reads an address: `{ body, headers }`. */
-export const read = (path) => persist(() => call("GET", path));
+/** Reads what is public: `{ body, headers }`. */
+export const read = async (path) => result(await send("GET", path));
 
-/** Changes something, once, however often it has to be sent. */
+export const readOwn = (path) => call("GET", path);
+
 export async function write(method, path, body, headers = {}) {
-  const request = [method, path, JSON.stringify(body)].join(" ");
-  const key = unsettled?.request === request ? unsettled.key : newKey();
-  unsettled = { request, key };
-  try {
-    const answer = await persist(() => call(method, path, body, { ...headers, "Idempotency-Key": key }));
-    unsettled = null;
-    return answer;
-  } catch (problem) {
-    if (!problem.passing) unsettled = null;
-    throw problem;
-  }
+	const request = [method, path, JSON.stringify(body)].join(" ");
+	const key = unsettled?.request === request ? unsettled.key : newKey();
+	unsettled = { request, key };
+	try {
+		const answer = await persist(() => call(method, path, body, { ...headers, "Idempotency-Key": key }));
+		unsettled = null;
+		return answer;
+	} catch (problem) {
+		if (!problem.passing) unsettled = null;
+		throw problem;
+	}
 }
 
-/** Tries again what may only have to be tried again. */
-async function persist(attempt) {
-  for (let tries = 1; ; tries++) {
-    try {
-      return await attempt();
-    } catch (problem) {
-      if (!problem.passing || tries === TRIES) throw problem;
-      await pause(problem.retryAfter || tries);
-    }
-  }
+export async function persist(attempt) {
+	for (let tries = 1; ; tries++) {
+		try {
+			return await attempt();
+		} catch (problem) {
+			if (!problem.passing || tries === TRIES || problem.retryAfter > LONGEST_PAUSE_SECS) throw problem;
+			await pause(problem.retryAfter || tries);
+		}
+	}
 }
 
-/** Signs up or logs in. */
 export async function signIn(path, body) {
-  await begin((await result(await send("POST", path, body))).body);
+	const answer = await result(await send("POST", path, body));
+	await alone(() => refreshToken.set(answer.body.refresh_token));
+	await notice(answer.body.user, answer.body.token);
 }
 
-/** Goes on with the session of this tab, if there is one. */
+/** Goes on with the browser's session, and learns who its user is by now. */
 export async function resume() {
-  if (sessionStorage.getItem(REFRESH_TOKEN)) await renew();
+	if (!accessToken) return renew();
+	const { body } = await readOwn("/api/users/me");
+	if (body.id === session.user?.id) notice(body);
 }
 
-/** Forgets the session here, and asks the server to end it. */
+/** Forgets the session in every tab, and asks the server to end it. */
 export async function logOut() {
-  const refresh_token = sessionStorage.getItem(REFRESH_TOKEN);
-  end();
-  await send("POST", "/api/auth/logout", { refresh_token });
+	const refresh_token = await alone(async () => {
+		const token = await refreshToken.get();
+		await forget();
+		return token;
+	});
+	await result(await send("POST", "/api/auth/logout", { refresh_token }));
 }
 
 async function call(method, path, body, headers) {
-  const token = accessToken;
-  const answer = await send(method, path, body, headers);
-  if (answer.status !== 401 || !token) return result(answer);
-  // The access token has run out. Another call may have noticed first.
-  if (token === accessToken) await renew();
-  return result(await send(method, path, body, headers));
+	if (!accessToken && session.user) await renew();
+	const token = accessToken;
+	const answer = await send(method, path, body, headers, token);
+	if (answer.status !== 401 || !token) return result(answer);
+	// It has run out. Another call may have noticed first.
+	if (token === accessToken) await renew();
+	return result(await send(method, path, body, headers, accessToken));
 }
 
-async function send(method, path, body, headers = {}) {
-  const all = { Accept: "application/json", ...headers };
-  if (accessToken && !path.startsWith("/api/auth/")) all.Authorization = `Bearer ${accessToken}`;
-  if (body !== undefined) all["Content-Type"] = "application/json";
-  try {
-    return await fetch(path, { method, headers: all, body: JSON.stringify(body) });
-  } catch {
-    throw new Problem({ detail: "The server cannot be reached. Please try again." });
-  }
+async function send(method, path, body, headers, token) {
+	const all = { Accept: "application/json", ...headers };
+	if (token) all.Authorization = `Bearer ${token}`;
+	if (body !== undefined) all["Content-Type"] = "application/json";
+	try {
+		const signal = AbortSignal.timeout(LONGEST_ANSWER_MS);
+		return await fetch(path, { method, headers: all, body: JSON.stringify(body), signal });
+	} catch {
+		throw unreachable();
+	}
 }
 
 async function result(answer) {
-  const body = await answer.json().catch(() => null);
-  if (answer.ok) return { body, headers: answer.headers };
-  const unreadable = { status: answer.status, detail: `The server answered with status ${answer.status}.` };
-  throw new Problem(body ?? unreadable, Number(answer.headers.get("Retry-After")));
+	const body = answer.status === 204 ? null : await answer.json().catch(() => undefined);
+	if (!answer.ok) {
+		const unreadable = { status: answer.status, detail: `The server answered with status ${answer.status}.` };
+		const problem = new Problem(body ?? unreadable, Number(answer.headers.get("Retry-After")));
+		lost ||= problem.passing;
+		throw problem;
+	}
+	if (body === undefined) throw unreachable();
+	if (lost) {
+		lost = false;
+		connection.back();
+	}
+	return { body, headers: answer.headers };
 }
 
-/** A new pair of tokens. All who need one at a time share one exchange, as the old token works once. */
+function unreachable() {
+	lost = true;
+	return new Problem({ detail: navigator.onLine ? "The server cannot be reached." : "You are offline." });
+}
+
+/** New tokens. All calls that need them share one exchange, and tabs take turns. */
 function renew() {
-  renewal ??= exchange().finally(() => { renewal = null; });
-  return renewal;
+	renewal ??= alone(exchange).finally(() => { renewal = null; });
+	return renewal;
 }
 
 async function exchange() {
-  const answer = await send("POST", "/api/auth/refresh", { refresh_token: sessionStorage.getItem(REFRESH_TOKEN) });
-  if (answer.status === 401) end();
-  else begin((await result(answer)).body);
+	const refresh_token = await refreshToken.get();
+	if (!refresh_token) return void forget();
+	try {
+		const { body } = await result(await send("POST", "/api/auth/refresh", { refresh_token }));
+		await refreshToken.set(body.refresh_token);
+		// Not awaited: what follows a sign-in may need a token, and would wait for this exchange.
+		notice(body.user, body.token);
+	} catch (problem) {
+		if (!["invalid_refresh_token", "refresh_token_reused"].includes(problem.code)) throw problem;
+		forget();
+	}
 }
 
-function begin({ user, token, refresh_token }) {
-  accessToken = token;
-  sessionStorage.setItem(REFRESH_TOKEN, refresh_token);
-  const same = session.user?.id === user.id && session.user.role === user.role;
-  session.user = user;
-  return same ? undefined : session.changed();
+async function forget() {
+	await refreshToken.set(undefined);
+	notice(null);
 }
 
-function end() {
-  accessToken = null;
-  sessionStorage.removeItem(REFRESH_TOKEN);
-  session.user = null;
-  session.changed();
+const alone = async (work) => (locks ? locks.request(REFRESH_TOKEN, work) : work());
+
+const refreshToken = {
+	get: () => (locks ? inDatabase("get", REFRESH_TOKEN) : sessionStorage.getItem(REFRESH_TOKEN)),
+	set: (token = "") => (locks ? inDatabase("put", token, REFRESH_TOKEN) : keep(sessionStorage, REFRESH_TOKEN, token)),
+};
+
+function keep(store, name, value) {
+	if (!value) store.removeItem(name);
+	// The same again is no news to other tabs.
+	else if (store.getItem(name) !== value) store.setItem(name, value);
 }
 
-/** randomUUID is there on HTTPS and localhost only; getRandomValues is there everywhere. */
-function newKey() {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+let database;
+async function inDatabase(verb, ...values) {
+	database ??= new Promise((done, failed) => {
+		const request = indexedDB.open("boxoffice");
+		request.onupgradeneeded = () => request.result.createObjectStore("session");
+		request.onsuccess = () => done(request.result);
+		request.onerror = () => failed(request.error);
+	});
+	const transaction = (await database).transaction("session", "readwrite");
+	const request = transaction.objectStore("session")[verb](...values);
+	return new Promise((done, failed) => {
+		transaction.oncomplete = () => done(request.result);
+		transaction.onabort = () => failed(transaction.error);
+	});
 }
+
+/** Writes down who is signed in by now. Without a new access token, the one of the same user still counts. */
+function notice(user, token = user?.id === session.user?.id ? accessToken : null) {
+	const former = JSON.stringify(session.user);
+	session.user = user && { id: user.id, name: user.name, role: user.role };
+	accessToken = token;
+	const now = JSON.stringify(session.user);
+	keep(sessionStorage, ACCESS_TOKEN, token && `${user.id} ${token}`);
+	keep(store, USER, user && now);
+	return former === now ? undefined : session.changed();
+}
+
+const keptUser = () => JSON.parse(store.getItem(USER));
+
+/** Not randomUUID, which is there on HTTPS and localhost only. */
+const newKey = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+// A null key is a store that was emptied.
+addEventListener("storage", ({ key }) => { if (key === USER || key === null) notice(keptUser()); });
+
+const [tokenOf, keptToken] = sessionStorage.getItem(ACCESS_TOKEN)?.split(" ") ?? [];
+notice(keptUser(), Number(tokenOf) === keptUser()?.id ? keptToken : null);
+
+// An earlier version of this page kept the refresh token in the tab.
+const former = locks && sessionStorage.getItem(REFRESH_TOKEN);
+if (former) {
+	sessionStorage.removeItem(REFRESH_TOKEN);
+	await alone(async () => (await refreshToken.get()) || refreshToken.set(former));
+}

@@ -1,610 +1,575 @@
 /*
- * The live box office: how this page works.
+ * The live box office, top to bottom. api.js calls the API, live.js hears of seats, dialogs.js has forms
+ * and loading, words.js numbers and times.
  *
- *   api.js    calls the public API: who is signed in, what to do when an answer is lost
- *   live.js   one WebSocket that says how many seats are free
- *   app.js    (this file) puts both on the page, top to bottom: the programme, booking, my bookings,
- *             what admins do, dialogs, words
- *
- * The server decides everything. The page keeps no rule and no limit of its own: it sends what was
- * typed, and shows in words what it is told, beside the field it is about. Text from the server only
- * ever becomes textContent, and the page's Content-Security-Policy (Trusted Types) holds it to that.
- *
- * Of two truths the newer wins. While an event is on the screen its seats come from the WebSocket; a
- * list that was read a moment ago gives way to that. Everything else is read again after it changed.
+ * The server decides everything: the page sends what was typed, and shows what it is told, beside the
+ * field it is about. Text from the server only ever becomes textContent: Trusted Types see to that.
+ * The seats of an event on the screen come from the WebSocket, however new a list is.
  */
 
-import { Problem, logOut, read, resume, session, signIn, write } from "./api.js";
+import { Problem, logOut, persist, read, readOwn, resume, session, signIn, write } from "./api.js";
+import { $, $$, ask, askKeeping, busy, byId, changesOf, clearErrors, copyOf, forgetDrafts, loader, open, say, sayWrong, sure, tryAgain, valuesOf } from "./dialogs.js";
 import { LiveSeats } from "./live.js";
+import { count, dateParts, freeSeats, instant, toInput, toInstant, today, whole, zone } from "./words.js";
 
 const FEW_SEATS = 5;
 
-const $ = (selector, within = document) => within.querySelector(selector);
-const byId = (id) => document.getElementById(id);
-
-/** The events on the screen, by id: `{ event, row }`. */
+/** The rows of the programme by their event's id; each has its `event`. */
 let shown = new Map();
-/** The events that the reader holds a seat at, as far as we know. The server knows better. */
+/** The events that the reader holds a seat at, as far as we know. */
 let held = new Set();
+/** The event whose text is open. */
+let opened = null;
 
-/** Where a list is, with the buttons to the page before and the page after. */
+/** Where a list is, with the buttons to the pages before and after. */
 class Pages {
-  number = 1;
+	number = 1;
 
-  constructor(id, size, load) {
-    Object.assign(this, { nav: byId(id), size, load });
-    this.nav.append(byId("pager").content.cloneNode(true));
-    for (const button of this.nav.querySelectorAll("button")) {
-      button.onclick = () => busy(button, () => this.go(this.number + Number(button.dataset.step)));
-    }
-  }
+	/** `turned` keeps the page for Back; it is told whether the list was only found to be shorter. */
+	constructor(id, size, load, turned = () => {}) {
+		Object.assign(this, { nav: byId(id), size, load, turned });
+		this.nav.append(byId("pager").content.cloneNode(true));
+		for (const button of $$("button", this.nav)) {
+			button.onclick = () => busy(button, async () => {
+				await this.go(this.number + Number(button.dataset.step), false);
+				const top = $("[tabindex]", this.nav.parentElement);
+				top.focus({ preventScroll: true });
+				top.scrollIntoView();
+			});
+		}
+	}
 
-  go(number) {
-    this.number = number;
-    return this.load();
-  }
+	go(number, isCorrection) {
+		this.number = number;
+		this.turned(isCorrection);
+		return this.load();
+	}
 
-  query() {
-    return new URLSearchParams({ page: this.number, limit: this.size });
-  }
+	query() {
+		return new URLSearchParams({ page: this.number, limit: this.size });
+	}
 
-  /** Shows the place in a list of so many; if the list has become shorter than that, goes to its end. */
-  show(total) {
-    const last = Math.max(1, Math.ceil(total / this.size));
-    if (this.number > last) return this.go(last);
-    this.nav.hidden = last === 1;
-    $("span", this.nav).textContent = `Page ${whole.format(this.number)} of ${whole.format(last)}`;
-    for (const button of this.nav.querySelectorAll("button")) {
-      const to = this.number + Number(button.dataset.step);
-      button.disabled = to < 1 || to > last;
-    }
-  }
+	/** Shows the place in a list of so many; goes to its end if the list has become shorter than that. */
+	show(total) {
+		const last = Math.max(1, Math.ceil(total / this.size));
+		if (this.number > last) return this.go(last, true);
+		this.nav.hidden = last === 1;
+		$("span", this.nav).textContent = `Page ${whole.format(this.number)} of ${whole.format(last)}`;
+		for (const button of $$("button", this.nav)) {
+			const to = this.number + Number(button.dataset.step);
+			button.disabled = to < 1 || to > last;
+		}
+	}
 }
 
-/* ---- The programme ---- */
+/* The address says what is shown: Back, a reload and a bookmark find it again */
 
 const filter = byId("filter");
-const eventPages = new Pages("event-pages", 10, () => loadEvents());
-const loadEvents = newestOnly(byId("programme-error"), async (isNewest) => {
-  rememberFilter();
-  const { body } = await read(`/api/events?${eventQuery()}`);
-  if (!isNewest()) return;
-  showEvents(body.data);
-  byId("found").textContent = body.total === 0 ? "No event is like that." : count(body.total, "event");
-  await eventPages.show(body.total);
+let search = location.search;
+
+/** What is left out of the address. */
+const standard = (name) => ({ date_from: today(), sort: "date" })[name] ?? "";
+
+function writeAddress(isCorrection) {
+	const query = new URLSearchParams([...new FormData(filter)].filter(([name, value]) => value !== standard(name)));
+	if (eventPages.number > 1) query.set("page", eventPages.number);
+	if (bookingPages.number > 1) query.set("bookings_page", bookingPages.number);
+	if (opened) query.set("event", opened);
+	history[isCorrection ? "replaceState" : "pushState"](null, "", `${location.pathname}${String(query) && `?${query}`}${location.hash}`);
+	search = location.search;
+}
+
+function readAddress() {
+	search = location.search;
+	const query = new URLSearchParams(location.search);
+	for (const name of ["search", "date_from", "date_to", "sort"]) filter.elements[name].value = query.get(name) ?? standard(name);
+	filter.elements.available_only.checked = query.has("available_only");
+	const number = (name) => Math.max(0, Math.trunc(query.get(name))) || 0;
+	eventPages.number = number("page") || 1;
+	bookingPages.number = number("bookings_page") || 1;
+	opened = number("event") || null;
+}
+
+/** Back or Forward. An open dialog was about what was there before. */
+function goBack() {
+	for (const dialog of $$("dialog[open]")) dialog.close();
+	if (search !== location.search) {
+		readAddress();
+		showOpened();
+		loadEvents();
+	}
+	return showView();
+}
+
+/** Typing into the search is one step of the history, not one a letter. */
+let typing;
+let isTyping = false;
+function onFilter({ target }) {
+	opened = null;
+	eventPages.number = 1;
+	writeAddress(isTyping);
+	isTyping = target.type === "search";
+	clearTimeout(typing);
+	typing = setTimeout(loadEvents, isTyping ? 250 : 0);
+}
+
+/* The programme */
+
+const eventPages = new Pages("event-pages", 10, () => loadEvents(), (isCorrection) => {
+	if (!isCorrection) opened = null;
+	writeAddress(isCorrection);
+});
+const loadEvents = loader(byId("programme"), async (isNewest) => {
+	const { body: { data, total } } = await read(`/api/events?${eventQuery()}`);
+	const all = total || (await read("/api/events?limit=1")).body.total;
+	const linked = await findLinked(data);
+	if (!isNewest()) return;
+	showEvents(linked ? [linked, ...data] : data);
+	byId("found").textContent = total ? count(total, "event") : all ? "No event matches." : "No events yet.";
+	byId("no-match").hidden = total > 0 || all === 0;
+	byId("no-events").hidden = all > 0;
+	await eventPages.show(total);
 });
 
-/** The form's fields are called as the API's. Days are the reader's own: they are sent as the instants of their ends. */
+/** The event that is open, if it is not among these. */
+async function findLinked(events) {
+	const id = opened;
+	if (!id || events.some((event) => event.id === id)) return null;
+	try {
+		return (await read(`/api/events/${id}`)).body;
+	} catch (problem) {
+		if (problem.status !== 404) throw problem;
+		forget(id);
+		say("This event is no longer on the programme.");
+		return null;
+	}
+}
+
+/** Days are the reader's own, and sent as the instants of their ends. */
 function eventQuery() {
-  const query = eventPages.query();
-  for (const [name, value] of new FormData(filter)) if (value) query.set(name, value);
-  for (const [name, time] of [["date_from", "00:00"], ["date_to", "23:59:59.999"]]) {
-    if (query.has(name)) query.set(name, toInstant(`${query.get(name)}T${time}`));
-  }
-  return query;
+	const query = eventPages.query();
+	for (const [name, value] of new FormData(filter)) if (value) query.set(name, value);
+	const ends = { date_from: "00:00", date_to: "23:59:59.999" };
+	for (const name in ends) if (query.has(name)) query.set(name, toInstant(`${query.get(name)}T${ends[name]}`));
+	return query;
 }
 
-/** Keeps the filter in the address, so that a reload or a bookmark finds the same events. */
-function rememberFilter() {
-  const query = new URLSearchParams(new FormData(filter));
-  query.set("page", eventPages.number);
-  history.replaceState(null, "", `?${query}${location.hash}`);
-}
-
-function recallFilter() {
-  const query = new URLSearchParams(location.search);
-  filter.elements.date_from.value = query.get("date_from") ?? toInput(new Date()).slice(0, 10);
-  for (const name of ["search", "date_to", "sort"]) if (query.has(name)) filter.elements[name].value = query.get(name);
-  filter.elements.available_only.checked = query.has("available_only");
-  eventPages.number = Number(query.get("page")) || 1;
+function showAll() {
+	filter.reset();
+	onFilter({ target: filter });
+	byId("events").focus();
 }
 
 function showEvents(events) {
-  const before = shown;
-  shown = new Map();
-  for (const event of events) {
-    const row = before.get(event.id)?.row ?? copyOf("event-row");
-    row.dataset.id = event.id;
-    shown.set(event.id, { event, row });
-    fillEvent(event, row);
-  }
-  live.watch([...shown.keys()]);
-  for (const [id, { event }] of shown) showSeats(live.newest(id) ?? event, id);
-  showRows(byId("events"), [...shown.values()].map(({ row }) => row));
+	const before = shown;
+	shown = new Map(events.map((event) => [event.id, before.get(event.id) ?? copyOf("row")]));
+	for (const event of events) fillEvent(event, shown.get(event.id));
+	live.watch([...shown.keys()]);
+	for (const [id, { event }] of shown) showSeats(live.newest(id) ?? event, id);
+	// Rows in place stay there, so that the focus does.
+	const rows = [...shown.values()];
+	const list = byId("events");
+	if (list.children.length !== rows.length || rows.some((row, place) => list.children[place] !== row)) list.replaceChildren(...rows);
 }
 
 function fillEvent(event, row) {
-  fillHead(event, row);
-  const about = $(".about", row);
-  about.hidden = !event.description;
-  $("p", about).textContent = event.description ?? "";
-  $(".admin", row).hidden = session.user?.role !== "admin";
-  row.classList.toggle("begun", new Date(event.date) <= new Date());
-  for (const button of row.querySelectorAll("[data-do]")) name(button, button.textContent, event.title);
+	fillRow(event, row, () => showStatus(row, held.has(event.id)));
+	const about = $(".about", row);
+	about.hidden = !event.description;
+	about.open = event.id === opened;
+	$("p", about).textContent = event.description ?? "";
+	$(".admin", row).hidden = session.user?.role !== "admin";
+	for (const button of $$(".admin button", row)) name(button, button.textContent, event.title);
 }
 
-function fillHead(event, row) {
-  const date = new Date(event.date);
-  $(".date", row).dateTime = event.date;
-  for (const part of ["weekday", "day", "month"]) $(`.${part}`, row).textContent = dateParts[part].format(date);
-  $(".title", row).textContent = event.title;
-  $(".hour", row).textContent = hourFormat.format(date);
-  $(".venue", row).textContent = event.venue;
+/** One event's text is open at a time, and the address says which. */
+function onToggle({ target: about }) {
+	const { id } = about.closest(".row").event;
+	if (about.open === (id === opened)) return;
+	opened = about.open ? id : null;
+	writeAddress();
+	showOpened();
 }
 
-/** Shows how many seats are free, and moves a little if that has changed. */
+function showOpened() {
+	for (const [id, row] of shown) $(".about", row).open = id === opened;
+}
+
+function forget(id) {
+	if (id !== opened) return;
+	opened = null;
+	writeAddress(true);
+}
+
 function showSeats({ available_seats: free, total_seats: total }, id) {
-  const { event, row } = shown.get(id);
-  const number = $(".free", row);
-  const moved = number.textContent !== "" && Number(row.dataset.free) !== free;
-  row.dataset.free = free;
-  row.classList.toggle("few", free > 0 && free <= FEW_SEATS);
-  row.classList.toggle("full", free === 0);
-  number.textContent = free === 0 ? "Sold out" : whole.format(free);
-  $(".of", row).textContent = free === 0 ? count(total, "seat") : `of ${whole.format(total)} free`;
-  $(".bar", row).style.setProperty("--free", free / total);
-  Object.assign(event, { available_seats: free, total_seats: total });
-  showBooking(id);
-  if (moved) stir(number);
-  if (moved && row.contains(document.activeElement)) sayAloud(`${event.title}: ${freeSeats(free)}`);
-}
-
-function showBooking(id) {
-  const { event, row } = shown.get(id);
-  const button = $(".book", row);
-  const mine = held.has(id);
-  $(".held", row).hidden = !mine;
-  button.dataset.do = mine ? "cancel" : "book";
-  button.classList.toggle("primary", !mine);
-  button.classList.toggle("quiet", mine);
-  name(button, mine ? "Give back" : "Book", event.title);
+	const row = shown.get(id);
+	const number = $(".free", row);
+	const moved = number.textContent !== "" && Number(row.dataset.free) !== free;
+	row.dataset.free = free;
+	row.classList.toggle("few", free > 0 && free <= FEW_SEATS);
+	row.classList.toggle("full", free === 0);
+	number.textContent = free === 0 ? "Sold out" : whole.format(free);
+	$(".of", row).textContent = free === 0 ? count(total, "seat") : `of ${whole.format(total)} free`;
+	$(".bar", row).style.setProperty("--free", free / total);
+	Object.assign(row.event, { available_seats: free, total_seats: total });
+	row.showStatus();
+	if (moved) number.animate({ opacity: [0.2, 1] }, 450);
+	if (moved && row.contains(document.activeElement)) sayAloud(`${row.event.title}: ${freeSeats(free)}`);
 }
 
 const live = new LiveSeats({
-  seats: (message) => showSeats(message, message.event_id),
-  gone: (id) => {
-    say(`“${shown.get(id).event.title}” was taken off the programme.`);
-    loadEvents();
-  },
-  // Of the events we ask for, one is not there any more.
-  refused: ({ code }) => { if (code === "not_found") loadEvents(); },
-  state: (name) => {
-    const wasLost = byId("live").dataset.state === "reconnecting";
-    byId("live").dataset.state = name;
-    byId("live").textContent = { live: "Live", reconnecting: "Reconnecting… counts may be old" }[name];
-    if (name === "live" && wasLost) loadEvents();
-  },
+	seats: (message) => showSeats(message, message.event_id),
+	gone: (id) => {
+		say(`“${shown.get(id).event.title}” was taken off the programme.`);
+		forget(id);
+		loadEvents();
+	},
+	// Of the events we ask for, one is not there any more.
+	refused: ({ code }) => { if (code === "not_found") loadEvents(); },
+	state: (name) => {
+		const wasLost = byId("live").dataset.state === "reconnecting";
+		byId("live").dataset.state = name;
+		byId("live").textContent = { live: "Live", reconnecting: "Reconnecting… counts may be old" }[name];
+		if (name !== "live" || !wasLost) return;
+		tryAgain(false);
+		loadEvents();
+	},
 });
 
-/* ---- Booking ---- */
+/* Rows, of the programme and of bookings */
+
+function fillRow(event, row, showStatus) {
+	const date = new Date(event.date);
+	Object.assign(row, { event, showStatus });
+	$(".date", row).dateTime = event.date;
+	for (const [part, format] of Object.entries(dateParts)) $(`.${part}`, row).textContent = format.format(date);
+	for (const part of ["title", "venue"]) $(`.${part}`, row).textContent = event[part];
+}
+
+const hasBegun = ({ event, refused }) => new Date(event.date) <= new Date() || refused === event.date;
+
+/** Offers what can be done, and says why nothing can. `over` says what has become of a booking. */
+function showStatus(row, mine, over) {
+	const { event } = row;
+	const begun = hasBegun(row);
+	row.classList.toggle("begun", begun);
+	$(".status", row).textContent = [mine ? "You have a seat" : over, begun && "Has begun"].filter(Boolean).join(" · ");
+	const button = $(".book", row);
+	button.dataset.do = mine ? "cancel" : "book";
+	button.classList.toggle("primary", !mine);
+	button.classList.toggle("quiet", mine);
+	name(button, mine ? "Give back" : "Book", event.title);
+	const nothing = begun || (!mine && (Boolean(over) || event.available_seats === 0));
+	// The focus stays in the row.
+	if (nothing && button === document.activeElement) $(".title", row).focus();
+	button.hidden = nothing;
+}
+
+function showBeginnings() {
+	for (const row of $$(".row")) if (row.classList.contains("begun") !== hasBegun(row)) row.showStatus();
+}
+
+/* Booking */
 
 const actions = { book, cancel, edit, attendees, remove };
 
 async function book(event) {
-  if (!session.user && !(await askToSignIn())) return;
-  if (held.has(event.id)) return say("You hold a seat at this event already.");
-  try {
-    await write("POST", `/api/events/${event.id}/register`);
-    hold(event.id, true);
-    say(`Booked: you have a seat at “${event.title}”.`);
-  } catch (problem) {
-    if (problem.code === "already_registered") hold(event.id, true);
-    say(`${event.title}: ${words(problem)}`, true);
-  }
-  return loadEvents();
+	if (!session.user && !(await askToSignIn())) return;
+	if (held.has(event.id)) return say("You hold a seat at this event already.");
+	try {
+		await write("POST", `/api/events/${event.id}/register`);
+		hold(event.id, true);
+		say(`Booked: you have a seat at “${event.title}”.`);
+	} catch (problem) {
+		if (problem.code === "already_registered") hold(event.id, true);
+		refused(problem, event);
+	}
+	return loadEvents();
 }
 
 async function cancel(event) {
-  const text = "Somebody else can have it at once. If you change your mind, you may have to be quick.";
-  if (!(await sure(`Give back your seat at “${event.title}”?`, text, "Give back"))) return;
-  try {
-    await write("DELETE", `/api/events/${event.id}/register`);
-    hold(event.id, false);
-    say(`Your seat at “${event.title}” is free again.`);
-  } catch (problem) {
-    if (problem.code === "registration_not_found") hold(event.id, false);
-    say(words(problem), true);
-  }
-  return Promise.all([loadEvents(), showView()]);
+	const text = "Somebody else can have it at once.";
+	if (!(await sure(`Give back your seat at “${event.title}”?`, text, "Give back"))) return;
+	try {
+		await write("DELETE", `/api/events/${event.id}/register`);
+		hold(event.id, false);
+		say(`Your seat at “${event.title}” is free again.`);
+	} catch (problem) {
+		if (problem.code === "registration_not_found") hold(event.id, false);
+		refused(problem, event);
+	}
+	return Promise.all([loadEvents(), showView()]);
+}
+
+function refused(problem, event) {
+	// By the server's clock, which is the one that counts.
+	const row = shown.get(event.id);
+	if (row && problem.code === "event_started") row.refused = event.date;
+	sayWrong(problem, `${event.title}: `);
 }
 
 function hold(id, yes) {
-  if (yes) held.add(id);
-  else held.delete(id);
-  if (shown.has(id)) showBooking(id);
+	if (yes) held.add(id);
+	else held.delete(id);
+	shown.get(id)?.showStatus();
 }
 
-/** Learns where the reader holds seats. Beyond the first thousand the server says so when asked to book. */
-async function loadHeld() {
-  const { user } = session;
-  const path = "/api/users/me/registrations?status=confirmed&limit=1000";
-  const { body } = user ? await read(path) : { body: [] };
-  // Somebody else may have signed in meanwhile.
-  if (session.user?.id !== user?.id) return;
-  held = new Set(body.map((registration) => registration.event_id));
-  for (const id of shown.keys()) showBooking(id);
+/** Beyond the first thousand the server says so when asked to book. */
+const loadHeld = loader(null, async (isNewest) => {
+	const path = "/api/users/me/registrations?status=confirmed&limit=1000";
+	const { body } = session.user ? await readOwn(path) : { body: [] };
+	if (!isNewest()) return;
+	held = new Set(body.map((registration) => registration.event_id));
+	for (const row of shown.values()) row.showStatus();
+});
+
+async function readRegistrations(path, pages) {
+	const [{ body, headers }, confirmed] = await Promise.all([
+		readOwn(`${path}?${pages.query()}`),
+		readOwn(`${path}?status=confirmed&limit=1`),
+	]);
+	const [total, stand] = [headers, confirmed.headers].map((each) => Number(each.get("X-Total-Count")));
+	return { body, total, said: count(stand, "booking") + (total > stand ? `, ${whole.format(total - stand)} cancelled` : "") };
 }
 
-/* ---- My bookings ---- */
+/* My bookings */
 
-const bookingPages = new Pages("booking-pages", 10, () => loadBookings());
-const loadBookings = newestOnly(byId("bookings-error"), async (isNewest) => {
-  const { body, headers } = await read(`/api/users/me/registrations?${bookingPages.query()}`);
-  if (!isNewest()) return;
-  const total = Number(headers.get("X-Total-Count"));
-  byId("booked").textContent = total === 0 ? "You have not booked anything yet." : count(total, "booking");
-  showRows(byId("booking-list"), body.map(bookingRow));
-  await bookingPages.show(total);
+const bookingPages = new Pages("booking-pages", 10, () => loadBookings(), (isCorrection) => writeAddress(isCorrection));
+const loadBookings = loader(byId("bookings"), async (isNewest) => {
+	if (!session.user) return;
+	const { body, total, said } = await readRegistrations("/api/users/me/registrations", bookingPages);
+	if (!isNewest()) return;
+	byId("booked").textContent = total === 0 ? "You have not booked anything yet." : `${said}.`;
+	byId("booking-list").replaceChildren(...body.map(bookingRow));
+	await bookingPages.show(total);
 });
 
 function bookingRow({ event, status, registration_date }) {
-  const row = copyOf("booking-row");
-  row.event = event;
-  const confirmed = status === "confirmed";
-  fillHead(event, row);
-  $(".when", row).textContent = `Booked ${instant.format(new Date(registration_date))}`;
-  $(".state", row).textContent = confirmed ? "Booked" : event.deleted_at ? "Event taken off" : "Given back";
-  row.classList.toggle("over", !confirmed);
-  const button = $("[data-do]", row);
-  button.hidden = !confirmed;
-  name(button, button.textContent, event.title);
-  return row;
+	const row = copyOf("row");
+	const confirmed = status === "confirmed";
+	fillRow(event, row, () => showStatus(row, confirmed, event.deleted_at ? "Event taken off" : "Given back"));
+	$(".when", row).textContent = `Booked ${instant.format(new Date(registration_date))}`;
+	row.classList.toggle("over", !confirmed);
+	row.showStatus();
+	return row;
 }
 
-/** Shows the programme or the bookings, as the address says. */
 async function showView() {
-  const view = location.hash === "#bookings" ? "bookings" : "programme";
-  for (const name of ["programme", "bookings"]) {
-    byId(name).hidden = name !== view;
-    const link = $(`nav [href="#${name}"]`);
-    if (name === view) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
-  if (view !== "bookings") return;
-  if (session.user || (await askToSignIn())) return loadBookings();
-  location.hash = "#programme";
+	const view = location.hash === "#bookings" ? "bookings" : "programme";
+	document.title = view === "bookings" ? "My bookings · Box office" : "Box office";
+	for (const name of ["programme", "bookings"]) {
+		byId(name).hidden = name !== view;
+		const link = $(`nav [href="#${name}"]`);
+		if (name === view) link.setAttribute("aria-current", "page");
+		else link.removeAttribute("aria-current");
+	}
+	if (view !== "bookings") return;
+	if (session.user) return loadBookings();
+	if (!(await askToSignIn())) leaveBookings();
 }
 
-/* ---- Who is here ---- */
+function leaveBookings() {
+	if (location.hash !== "#bookings") return;
+	history.replaceState(null, "", `${location.pathname}${location.search}`);
+	showView();
+}
+
+/* Who is here */
+
+const loadUser = loader(null, resume);
 
 async function sessionChanged() {
-  const { user } = session;
-  byId("sign-in").hidden = Boolean(user);
-  byId("log-out").hidden = !user;
-  byId("who").hidden = !user;
-  byId("who").textContent = user?.name ?? "";
-  byId("new-event").hidden = user?.role !== "admin";
-  for (const { event, row } of shown.values()) fillEvent(event, row);
-  if (!user) byId("booking-list").replaceChildren();
-  if (!user && location.hash === "#bookings") location.hash = "#programme";
-  await loadHeld();
+	showUser();
+	byId("booking-list").replaceChildren();
+	byId("booked").textContent = "Loading…";
+	if (!session.user) leaveBookings();
+	else if (location.hash === "#bookings") loadBookings();
+	await loadHeld();
+	// Another tab may have answered.
+	if (session.user) byId("sign-in-dialog").close();
 }
 
-/** Opens the sign-in dialog; resolves to whether somebody is signed in when it closes. */
+function showUser() {
+	const { user } = session;
+	byId("sign-in").hidden = Boolean(user);
+	byId("log-out").hidden = !user;
+	byId("who").hidden = !user;
+	byId("who").textContent = user?.name ?? "";
+	for (const place of $$("[data-role]")) place.hidden = (place.dataset.role === "admin") !== (user?.role === "admin");
+	for (const row of shown.values()) $(".admin", row).hidden = user?.role !== "admin";
+}
+
 async function askToSignIn() {
-  showWay(false);
-  await ask("sign-in-dialog", async (form) => {
-    const body = Object.fromEntries(new FormData(form));
-    await signIn(form.dataset.way === "up" ? "/api/auth/register" : "/api/auth/login", body);
-    form.reset();
-  });
-  return Boolean(session.user);
+	showWay(false);
+	await ask("sign-in-dialog", async (form) => {
+		const body = Object.fromEntries(new FormData(form));
+		await signIn(form.dataset.way === "up" ? "/api/auth/register" : "/api/auth/login", body);
+		form.reset();
+	});
+	return Boolean(session.user);
 }
 
-/** The dialog in its one way or its other: signing in, or signing up. */
 function showWay(up) {
-  const form = $("#sign-in-dialog form");
-  form.dataset.way = up ? "up" : "in";
-  $("[data-for]", form).hidden = !up;
-  form.elements.name.disabled = !up;
-  form.elements.password.autocomplete = up ? "new-password" : "current-password";
-  byId("sign-in-title").textContent = $("[type=submit]", form).textContent = up ? "Sign up" : "Sign in";
-  byId("other-way").textContent = up ? "Known here? Sign in" : "New here? Sign up";
-  clearErrors(form);
+	const form = $("#sign-in-dialog form");
+	form.dataset.way = up ? "up" : "in";
+	$("[data-for]", form).hidden = !up;
+	form.elements.name.disabled = !up;
+	form.elements.password.autocomplete = up ? "new-password" : "current-password";
+	byId("sign-in-title").textContent = $("[type=submit]", form).textContent = up ? "Sign up" : "Sign in";
+	byId("other-way").textContent = up ? "Known here? Sign in" : "New here? Sign up";
+	clearErrors(form);
 }
 
-/* ---- What admins do ---- */
+/* What admins do */
+
+const readEvent = (id) => persist(() => read(`/api/events/${id}`));
 
 async function edit({ id }) {
-  let { body: event, headers } = await read(`/api/events/${id}`);
-  let before = eventFields(event);
-  const saved = await askAboutEvent("Edit event", before, async (form) => {
-    for (;;) {
-      const after = formFields(form);
-      const changes = Object.fromEntries(Object.entries(after).filter(([name, value]) => value !== before[name]));
-      try {
-        return await write("PUT", `/api/events/${id}`, changes, { "If-Match": headers.get("ETag") });
-      } catch (problem) {
-        if (problem.code !== "precondition_failed") throw problem;
-      }
-      // Somebody was quicker. If they only took seats, that is no reason not to save.
-      ({ body: event, headers } = await read(`/api/events/${id}`));
-      const theirs = merge(form, before, eventFields(event));
-      before = eventFields(event);
-      if (theirs.length) throw new Problem({ detail: `Nothing was saved: somebody else has changed this event meanwhile. ${theirs.join(" ")} Look again, then save.` });
-    }
-  });
-  if (saved) await afterChange(`“${saved.body.title}” is saved.`);
+	let { body, headers } = await readEvent(id);
+	let before = toForm(body);
+	const saved = await askAboutEvent("Edit event", id, before, async (form) => {
+		for (;;) {
+			try {
+				return await write("PUT", `/api/events/${id}`, toEvent(changesOf(form, before)), { "If-Match": headers.get("ETag") });
+			} catch (problem) {
+				if (problem.code !== "precondition_failed") throw problem;
+			}
+			// Another was quicker. If they only took seats, that is no reason not to save.
+			({ body, headers } = await readEvent(id));
+			const now = toForm(body);
+			const theirs = Object.keys(now).filter((name) => now[name] !== before[name]);
+			// Theirs stands where the form was left alone.
+			const mine = changesOf(form, before);
+			for (const name of theirs) if (!(name in mine)) form.elements[name].value = now[name];
+			before = now;
+			if (theirs.length) throw new Problem({ detail: `Nothing was saved: somebody else has changed this event meanwhile. ${theirs.map((name) => inWords(form, name, now)).join(" ")} Look again, then save.` });
+		}
+	});
+	if (saved) await afterChange(`“${saved.body.title}” is saved.`);
+}
+
+function inWords(form, name, { [name]: value }) {
+	const label = form.elements[name].labels[0].firstChild.textContent.trim();
+	return `${label}: ${name === "date" ? instant.format(new Date(value)) : value || "none"}.`;
 }
 
 async function create() {
-  const created = await askAboutEvent("New event", null, (form) => write("POST", "/api/events", formFields(form)));
-  if (created) await afterChange(`“${created.body.title}” is on the programme.`);
+	const created = await askAboutEvent("New event", "new", {}, (form) => write("POST", "/api/events", toEvent(valuesOf(form))));
+	if (created) await afterChange(`“${created.body.title}” is on the programme.`);
 }
 
 async function remove({ id, title }) {
-  const { body } = await read(`/api/events/${id}`);
-  const text = `It leaves the programme, and ${count(body.registration_count, "booking")} will be cancelled. This cannot be undone.`;
-  if (!(await sure(`Delete “${title}”?`, text, "Delete"))) return;
-  // What we do ourselves nobody has to tell us.
-  live.watch([...shown.keys()].filter((other) => other !== id));
-  const answer = await write("DELETE", `/api/events/${id}`).finally(loadEvents);
-  say(`“${title}” is deleted; ${count(answer.body.cancelled_registrations, "booking")} cancelled.`);
+	const { body } = await readEvent(id);
+	const text = `It leaves the programme, and ${count(body.registration_count, "booking")} will be cancelled. This cannot be undone.`;
+	if (!(await sure(`Delete “${title}”?`, text, "Delete"))) return;
+	live.watch([...shown.keys()].filter((other) => other !== id));
+	const answer = await write("DELETE", `/api/events/${id}`).finally(() => {
+		forget(id);
+		loadEvents();
+	});
+	say(`“${title}” is deleted; ${count(answer.body.cancelled_registrations, "booking")} cancelled.`);
 }
 
 function afterChange(said) {
-  say(said);
-  return loadEvents();
+	say(said);
+	return loadEvents();
 }
 
-async function askAboutEvent(title, fields, submit) {
-  const form = $("#event-dialog form");
-  form.reset();
-  byId("event-dialog-title").textContent = title;
-  if (fields) for (const [name, value] of Object.entries(fields)) setField(form, name, value);
-  let answer = null;
-  await ask("event-dialog", async () => { answer = await submit(form); });
-  return answer;
+async function askAboutEvent(title, id, fields, submit) {
+	const form = $("#event-dialog form");
+	form.reset();
+	byId("event-dialog-title").textContent = title;
+	for (const name in fields) form.elements[name].value = fields[name];
+	let answer = null;
+	await askKeeping("event-dialog", `${session.user.id}/${id}`, async () => { answer = await submit(form); });
+	return answer;
 }
 
-/** What an admin may change of an event. A time in a form has no seconds. */
-function eventFields({ title, venue, date, total_seats, description }) {
-  return { title, venue, date: toInstant(toInput(new Date(date))), total_seats, description };
+/** An event's fields as a form has them: texts, and a time without seconds. */
+function toForm({ title, venue, date, total_seats, description }) {
+	return { title, venue, date: toInput(new Date(date)), total_seats: String(total_seats), description: description ?? "" };
 }
 
-function formFields(form) {
-  const { title, venue, date, total_seats, description } = Object.fromEntries(new FormData(form));
-  return {
-    title,
-    venue,
-    date: date ? toInstant(date) : undefined,
-    total_seats: total_seats === "" ? undefined : Number(total_seats),
-    description: description || null,
-  };
-}
-
-function setField(form, name, value) {
-  form.elements[name].value = name === "date" ? toInput(new Date(value)) : (value ?? "");
-}
-
-/** Takes over what others changed where the form was left alone; says what they changed, in words. */
-function merge(form, before, now) {
-  const mine = formFields(form);
-  const theirs = Object.keys(now).filter((name) => now[name] !== before[name]);
-  for (const name of theirs) if (mine[name] === before[name]) setField(form, name, now[name]);
-  return theirs.map((name) => {
-    const label = form.elements[name].labels[0].firstChild.textContent.trim();
-    return `${label}: ${name === "date" ? instant.format(new Date(now.date)) : (now[name] ?? "none")}.`;
-  });
+/** What a form has of an event, as the API wants it. */
+function toEvent({ ...fields }) {
+	if ("date" in fields) fields.date = fields.date ? toInstant(fields.date) : undefined;
+	if ("total_seats" in fields) fields.total_seats = fields.total_seats ? Number(fields.total_seats) : undefined;
+	if ("description" in fields) fields.description ||= null;
+	return fields;
 }
 
 let attended;
 const attendeePages = new Pages("attendee-pages", 50, () => loadAttendees());
-const loadAttendees = newestOnly($("#attendees-dialog .wrong"), async (isNewest) => {
-  const { body, headers } = await read(`/api/events/${attended}/registrations?${attendeePages.query()}`);
-  if (!isNewest()) return;
-  const total = Number(headers.get("X-Total-Count"));
-  byId("attending").textContent = total === 0 ? "Nobody has booked yet." : `${count(total, "booking")}, newest first`;
-  byId("attendees").replaceChildren(...body.map(attendeeRow));
-  await attendeePages.show(total);
+const loadAttendees = loader(byId("attendees-dialog"), async (isNewest) => {
+	if (!byId("attendees-dialog").open) return;
+	const { body, total, said } = await readRegistrations(`/api/events/${attended}/registrations`, attendeePages);
+	if (!isNewest()) return;
+	byId("attending").textContent = total === 0 ? "No bookings yet." : `${said}. Newest first.`;
+	byId("attendees").replaceChildren(...body.map(attendeeRow));
+	await attendeePages.show(total);
 });
 
 async function attendees({ id, title }) {
-  attended = id;
-  byId("attendees-title").textContent = `Attendees of “${title}”`;
-  byId("attendees").replaceChildren();
-  open(byId("attendees-dialog"));
-  await attendeePages.go(1);
+	attended = id;
+	byId("attendees-title").textContent = `Attendees of “${title}”`;
+	byId("attendees").replaceChildren();
+	byId("attending").textContent = "Loading…";
+	open(byId("attendees-dialog"));
+	attendeePages.number = 1;
+	await loadAttendees();
 }
 
 function attendeeRow({ user, registration_date, status }) {
-  const row = copyOf("attendee-row");
-  const texts = [user.name, user.email, instant.format(new Date(registration_date)), status];
-  texts.forEach((text, column) => { row.cells[column].textContent = text; });
-  row.classList.toggle("over", status !== "confirmed");
-  return row;
+	const row = copyOf("attendee-row");
+	const texts = [user.name, user.email, instant.format(new Date(registration_date)), status];
+	texts.forEach((text, column) => { row.cells[column].textContent = text; });
+	row.classList.toggle("over", status !== "confirmed");
+	return row;
 }
 
-/* ---- Dialogs and forms ---- */
+/* Small parts of the page */
 
-/** Opens a dialog; the browser keeps the focus in it, and gives it back afterwards. Resolves when it closes. */
-function open(dialog) {
-  dialog.showModal();
-  return new Promise((closed) => dialog.addEventListener("close", closed, { once: true }));
-}
-
-/** Opens a dialog with a form, and closes it once `submit` has succeeded. What went wrong is shown in it. */
-async function ask(id, submit) {
-  const dialog = byId(id);
-  const form = $("form", dialog);
-  clearErrors(form);
-  form.onsubmit = (event) => {
-    event.preventDefault();
-    return busy($("[type=submit]", form), async () => {
-      clearErrors(form);
-      try {
-        await submit(form);
-        dialog.close();
-      } catch (problem) {
-        showErrors(form, problem);
-      }
-    });
-  };
-  await open(dialog);
-}
-
-/** Asks whether that is meant. */
-async function sure(title, text, verb) {
-  let yes = false;
-  byId("sure-title").textContent = title;
-  byId("sure-text").textContent = text;
-  $("#sure-dialog [type=submit]").textContent = verb;
-  await ask("sure-dialog", async () => { yes = true; });
-  return yes;
-}
-
-/** Puts each error beside its field, and what is about no field below them all. */
-function showErrors(form, problem) {
-  const fields = (problem.errors ?? []).filter(({ field }) => form.elements[field]);
-  for (const { field, message } of fields) {
-    const input = form.elements[field];
-    const note = Object.assign(document.createElement("small"), { className: "error", textContent: sentence(message) });
-    // Within the label, so that it is read out with it.
-    input.after(note);
-    input.setAttribute("aria-invalid", "true");
-  }
-  if (fields.length) $("[aria-invalid]", form).focus();
-  else showWrong($(".wrong", form), words(problem));
-}
-
-function clearErrors(form) {
-  for (const note of form.querySelectorAll(".error")) note.remove();
-  for (const input of form.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
-  showWrong($(".wrong", form), "");
-}
-
-function showWrong(place, text) {
-  if (!place) return;
-  place.hidden = !text;
-  place.textContent = text;
-}
-
-/** Does the work of a button once, however often it is pressed meanwhile. */
-async function busy(button, work) {
-  if (button.ariaBusy === "true") return;
-  button.ariaBusy = "true";
-  try {
-    await work();
-  } catch (problem) {
-    say(words(problem), true);
-  } finally {
-    button.ariaBusy = "false";
-  }
-}
-
-/** A loader whose answer counts only if it was not called again meanwhile. `place` shows what went wrong. */
-function newestOnly(place, load) {
-  let calls = 0;
-  return async () => {
-    const call = ++calls;
-    let wrong = "";
-    try {
-      await load(() => call === calls);
-    } catch (problem) {
-      wrong = words(problem);
-    }
-    if (call === calls) showWrong(place, wrong);
-  };
-}
-
-/* ---- Words, numbers and times ---- */
-
-const english = navigator.language.startsWith("en") ? navigator.language : "en-GB";
-const whole = new Intl.NumberFormat(english);
-const dateParts = {
-  weekday: new Intl.DateTimeFormat(english, { weekday: "short" }),
-  day: new Intl.DateTimeFormat(english, { day: "numeric" }),
-  month: new Intl.DateTimeFormat(english, { month: "short", year: "numeric" }),
-};
-const hourFormat = new Intl.DateTimeFormat(english, { hour: "numeric", minute: "2-digit", timeZoneName: "short" });
-const instant = new Intl.DateTimeFormat(english, { dateStyle: "medium", timeStyle: "short" });
-const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-
-const count = (number, noun) => `${whole.format(number)} ${noun}${number === 1 ? "" : "s"}`;
-const freeSeats = (free) => (free === 0 ? "sold out" : `${count(free, "seat")} free`);
-const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
-
-/** What a problem says, and of which parts. What is no problem of the API's is a fault of this page. */
-function words(problem) {
-  if (!(problem instanceof Problem)) console.error(problem);
-  if (problem.errors?.length) return problem.errors.map(({ field, message }) => `${field} ${message}.`).join(" ");
-  return problem.status === 429 ? `${problem.message} That is ${count(problem.retryAfter, "second")}.` : problem.message;
-}
-
-/** An instant as a datetime-local input has it: the reader's own time, to the minute. */
-function toInput(date) {
-  return new Date(date - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
-}
-
-function toInstant(input) {
-  return new Date(input).toISOString();
-}
-
-let toastEnds;
-function say(text, isWrong = false) {
-  const toast = byId("toast");
-  toast.classList.toggle("bad", isWrong);
-  toast.hidden = false;
-  toast.textContent = text;
-  clearTimeout(toastEnds);
-  toastEnds = setTimeout(() => { toast.hidden = true; }, 4000 + text.length * 50);
-}
-
-/** For screen readers: how it is once it has been calm for a moment, not each step on the way. */
+/** For screen readers: how it is once it has been calm for a moment. */
 let calm;
 function sayAloud(text) {
-  clearTimeout(calm);
-  calm = setTimeout(() => { byId("aloud").textContent = text; }, 1500);
+	clearTimeout(calm);
+	calm = setTimeout(() => { byId("aloud").textContent = text; }, 1500);
 }
 
-function stir(element) {
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-  element.animate({ opacity: [0.2, 1], translate: ["0 -0.2em", "0 0"] }, { duration: 450, easing: "ease-out" });
-}
-
-/* ---- Small parts of the page ---- */
-
-const copyOf = (template) => byId(template).content.firstElementChild.cloneNode(true);
-
-/** A button says what it does; to who cannot see its row, also to which event. */
+/** A button says what it does; to a screen reader also to which event. */
 function name(button, verb, title) {
-  button.textContent = verb;
-  button.setAttribute("aria-label", `${verb}: ${title}`);
+	button.textContent = verb;
+	button.setAttribute("aria-label", `${verb}: ${title}`);
 }
 
-/** Rows in place stay there, so that the focus does. */
-function showRows(list, rows) {
-  const same = list.children.length === rows.length && rows.every((row, place) => list.children[place] === row);
-  if (!same) list.replaceChildren(...rows);
-}
-
-/* ---- Beginning ---- */
+/* Beginning */
 
 function onRowClick({ target }) {
-  const button = target.closest("[data-do]");
-  const row = target.closest(".row");
-  if (button) busy(button, () => actions[button.dataset.do](row.event ?? shown.get(Number(row.dataset.id)).event));
+	const button = target.closest("[data-do]");
+	if (button) busy(button, () => actions[button.dataset.do](button.closest(".row").event));
 }
 
-let typing;
-filter.addEventListener("input", ({ target }) => {
-  clearTimeout(typing);
-  typing = setTimeout(() => eventPages.go(1), target.type === "search" ? 250 : 0);
-});
-filter.addEventListener("submit", (event) => event.preventDefault());
-byId("events").addEventListener("click", onRowClick);
-byId("booking-list").addEventListener("click", onRowClick);
-byId("sign-in").addEventListener("click", askToSignIn);
-byId("log-out").addEventListener("click", ({ currentTarget }) => busy(currentTarget, logOut));
-byId("new-event").addEventListener("click", ({ currentTarget }) => busy(currentTarget, create));
-byId("other-way").addEventListener("click", () => showWay($("#sign-in-dialog form").dataset.way === "in"));
-for (const button of document.querySelectorAll("[data-close]")) button.addEventListener("click", () => button.closest("dialog").close());
-addEventListener("hashchange", showView);
-session.changed = () => sessionChanged().catch((problem) => say(words(problem), true));
+filter.oninput = onFilter;
+filter.onchange = () => { isTyping = false; };
+filter.onsubmit = (event) => event.preventDefault();
+byId("show-all").onclick = showAll;
+byId("events").onclick = byId("booking-list").onclick = onRowClick;
+byId("events").addEventListener("toggle", onToggle, true);
+byId("sign-in").onclick = askToSignIn;
+byId("log-out").onclick = ({ currentTarget }) => busy(currentTarget, () => { forgetDrafts(); return logOut(); });
+byId("new-event").onclick = ({ currentTarget }) => busy(currentTarget, create);
+byId("other-way").onclick = () => showWay($("#sign-in-dialog form").dataset.way === "in");
+$(".skip").onclick = (event) => { event.preventDefault(); byId("main").focus(); };
+for (const button of $$("[data-close]")) button.onclick = () => button.closest("dialog").close();
+addEventListener("popstate", goBack);
+setInterval(showBeginnings, 1000);
+session.changed = sessionChanged;
 
-byId("zone").textContent = `Times are those of ${zone}.`;
+for (const place of $$(".zone")) place.textContent = `Times are those of ${zone}.`;
 byId("input-zone").textContent = `(${zone})`;
-recallFilter();
+readAddress();
+showUser();
 loadEvents();
-await resume().catch((problem) => say(words(problem), true));
-await showView();
+loadUser();
+loadHeld();
+showView();

@@ -1,16 +1,8 @@
 /*
- * Seat counts that move by themselves: one WebSocket to /api/live for all events on the screen.
- *
- *   we send       {"subscribe": [12, 13]}   {"unsubscribe": [12]}
- *   we are sent   {"event_id": 12, "available_seats": 7, "total_seats": 24, "registration_count": 17, "version": 41}
- *                 {"deleted": 12}           {"error": {"code": "not_found", "detail": "…"}}
- *
- * The first message about an event is its present state, so nothing is missed by subscribing late or
- * again. Versions only grow: what is not newer than what we have is dropped. A lost connection is
- * made again, at once and then ever more slowly, with some chance in it so that a thousand pages do
- * not come back in the same instant. A line can also be dead without a word, after a nap of the
- * machine or behind a router that forgot it: so every now and then we subscribe to one event again,
- * which is answered if anybody is there.
+ * Seat counts that move by themselves: one WebSocket for all events on the screen, as in docs/live.md.
+ * The first message about an event is its present state; what is not newer than what we have is dropped.
+ * A lost connection is made again ever more slowly, and not by a thousand pages at once. One can also be
+ * dead without a word: so now and then we subscribe again, which a server that is there answers.
  */
 
 const MOST_EVENTS = 100;
@@ -20,112 +12,108 @@ const CHECK_EVERY_MS = 15_000;
 const ASK_AGAIN_MS = 2_000;
 
 export class LiveSeats {
-  #listener;
-  #socket = null;
-  #wanted = new Set();
-  #newest = new Map();
-  #tries = 0;
-  #timer;
-  #again;
-  #asked = 0;
-  #heard = 0;
+	#listener;
+	#socket = null;
+	#wanted = new Set();
+	#newest = new Map();
+	#tries = 0;
+	#timer;
+	#again;
+	#asked = 0;
+	#heard = 0;
 
-  /** `listener` has `seats(message)`, `gone(id)`, `refused(error)` and `state(name)`. */
-  constructor(listener) {
-    this.#listener = listener;
-    this.#connect();
-    setInterval(() => this.#check(), CHECK_EVERY_MS);
-    addEventListener("online", () => this.#hurry());
-    document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) this.#hurry();
-    });
-  }
+	/** `listener` has `seats(message)`, `gone(id)`, `refused(error)`, `state(name)`. */
+	constructor(listener) {
+		this.#listener = listener;
+		this.#connect();
+		setInterval(() => this.#check(), CHECK_EVERY_MS);
+		addEventListener("online", () => this.#hurry());
+		document.addEventListener("visibilitychange", () => {
+			if (!document.hidden) this.#hurry();
+		});
+	}
 
-  /** Follows these events, and no others. */
-  watch(ids) {
-    const wanted = new Set(ids.slice(0, MOST_EVENTS));
-    const fewer = [...this.#wanted].filter((id) => !wanted.has(id));
-    const more = [...wanted].filter((id) => !this.#wanted.has(id));
-    this.#wanted = wanted;
-    for (const id of fewer) this.#newest.delete(id);
-    this.#send("unsubscribe", fewer);
-    this.#send("subscribe", more);
-  }
+	watch(ids) {
+		const wanted = new Set(ids.slice(0, MOST_EVENTS));
+		const fewer = [...this.#wanted].filter((id) => !wanted.has(id));
+		const more = [...wanted].filter((id) => !this.#wanted.has(id));
+		this.#wanted = wanted;
+		for (const id of fewer) this.#newest.delete(id);
+		this.#send("unsubscribe", fewer);
+		this.#send("subscribe", more);
+	}
 
-  /** The newest state of an event that is followed; undefined while there is none. */
-  newest(id) {
-    return this.#newest.get(id);
-  }
+	newest(id) {
+		return this.#newest.get(id);
+	}
 
-  #connect() {
-    const address = new URL("/api/live", location.href);
-    address.protocol = address.protocol.replace("http", "ws");
-    const socket = new WebSocket(address);
-    let opened = Infinity;
-    this.#socket = socket;
-    socket.onopen = () => {
-      opened = this.#heard = Date.now();
-      this.#listener.state("live");
-      this.#send("subscribe", [...this.#wanted]);
-    };
-    socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
-    socket.onclose = () => {
-      if (Date.now() - opened > STEADY_MS) this.#tries = 0;
-      this.#lost();
-    };
-  }
+	#connect() {
+		const address = new URL("/api/live", location.href);
+		address.protocol = address.protocol.replace("http", "ws");
+		const socket = new WebSocket(address);
+		let opened = Infinity;
+		this.#socket = socket;
+		socket.onopen = () => {
+			opened = this.#heard = Date.now();
+			this.#listener.state("live");
+			this.#send("subscribe", [...this.#wanted]);
+		};
+		socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
+		socket.onclose = () => {
+			if (Date.now() - opened > STEADY_MS) this.#tries = 0;
+			this.#lost();
+		};
+	}
 
-  #lost() {
-    // What we knew may be old by the time we are back.
-    this.#newest.clear();
-    this.#listener.state("reconnecting");
-    const wait = Math.min(LONGEST_WAIT_MS, 250 * 2 ** this.#tries++);
-    this.#timer = setTimeout(() => this.#connect(), wait * (0.5 + Math.random() / 2));
-  }
+	#lost() {
+		this.#newest.clear();
+		this.#listener.state("reconnecting");
+		const wait = Math.min(LONGEST_WAIT_MS, 250 * 2 ** this.#tries++);
+		this.#timer = setTimeout(() => this.#connect(), wait * (0.5 + Math.random() / 2));
+	}
 
-  #hurry() {
-    this.#check();
-    if (this.#socket.readyState !== WebSocket.CLOSED) return;
-    clearTimeout(this.#timer);
-    this.#connect();
-  }
+	#hurry() {
+		this.#check();
+		if (this.#socket.readyState !== WebSocket.CLOSED) return;
+		clearTimeout(this.#timer);
+		this.#connect();
+	}
 
-  /** Asks whether anybody is there; if the question before had no answer, nobody is. */
-  #check() {
-    const socket = this.#socket;
-    if (socket.readyState !== WebSocket.OPEN || this.#wanted.size === 0) return;
-    if (this.#asked > this.#heard && Date.now() - this.#asked > ASK_AGAIN_MS) {
-      socket.onmessage = socket.onclose = null;
-      socket.close();
-      return this.#lost();
-    }
-    this.#asked = Date.now();
-    this.#send("subscribe", [...this.#wanted].slice(0, 1));
-  }
+	/** Asks whether the server is there; if the question before had no answer, it is not. */
+	#check() {
+		const socket = this.#socket;
+		if (socket.readyState !== WebSocket.OPEN || this.#wanted.size === 0) return;
+		if (this.#asked > this.#heard && Date.now() - this.#asked > ASK_AGAIN_MS) {
+			socket.onmessage = socket.onclose = null;
+			socket.close();
+			return this.#lost();
+		}
+		this.#asked = Date.now();
+		this.#send("subscribe", [...this.#wanted].slice(0, 1));
+	}
 
-  #send(verb, ids) {
-    if (ids.length && this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ [verb]: ids }));
-  }
+	#send(verb, ids) {
+		if (ids.length && this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ [verb]: ids }));
+	}
 
-  #receive(message) {
-    this.#heard = Date.now();
-    if (message.error) this.#refused(message.error);
-    else if (this.#wanted.has(message.deleted)) this.#listener.gone(message.deleted);
-    else if (this.#isNews(message)) {
-      this.#newest.set(message.event_id, message);
-      this.#listener.seats(message);
-    }
-  }
+	#receive(message) {
+		this.#heard = Date.now();
+		if (message.error) this.#refused(message.error);
+		else if (this.#wanted.has(message.deleted)) this.#listener.gone(message.deleted);
+		else if (this.#isNews(message)) {
+			this.#newest.set(message.event_id, message);
+			this.#listener.seats(message);
+		}
+	}
 
-  #refused(error) {
-    this.#listener.refused(error);
-    // The database was away: what could not be told now can be later.
-    if (error.code !== "unavailable") return;
-    clearTimeout(this.#again);
-    this.#again = setTimeout(() => this.#send("subscribe", [...this.#wanted]), ASK_AGAIN_MS);
-  }
+	#refused(error) {
+		this.#listener.refused(error);
+		if (error.code !== "unavailable") return;
+		clearTimeout(this.#again);
+		this.#again = setTimeout(() => this.#send("subscribe", [...this.#wanted]), ASK_AGAIN_MS);
+	}
 
-  #isNews({ event_id, version }) {
-    return this.#wanted.has(event_id) && version > (this.#newest.get(event_id)?.version ?? -1);
-  }
+	#isNews({ event_id, version }) {
+		return this.#wanted.has(event_id) && version > (this.#newest.get(event_id)?.version ?? -1);
+	}
 }

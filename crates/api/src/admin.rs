@@ -1,7 +1,7 @@
 //! What operators and their machines ask on a port of their own.
 //!
 //! It has a thread of its own, so it answers while the workers of the API are busy, and it is not among
-//! the addresses that clients reach. Nobody is counted, traced or limited here.
+//! the addresses that clients reach. No request is counted, traced or limited here.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use async_trait::async_trait;
 use domain::ports::{Probe, StoreError};
 use serde::Serialize;
 
-use crate::metrics::Metrics;
+use crate::draining::Draining;
+use crate::metrics::{Metrics, milliseconds};
 use crate::reply;
 use crate::routes::{ReadyState, State, exposition, probe};
-use crate::server::Draining;
 
 /// How long the last answer may take once the server is stopping, in seconds.
 const SHUTDOWN_SECS: u64 = 1;
@@ -133,7 +133,7 @@ async fn ready(services: Data<AdminServices>, draining: Data<Draining>, begun: D
 async fn health(dependency: Option<&dyn Probe>, within: Duration) -> Health {
     let asked = Instant::now();
     let state = probe(dependency, within).await;
-    let latency_ms = (state == State::Up).then(|| asked.elapsed().as_secs_f64() * 1000.0);
+    let latency_ms = (state == State::Up).then(|| milliseconds(asked.elapsed()));
     Health { state, latency_ms }
 }
 

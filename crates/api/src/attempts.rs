@@ -1,10 +1,10 @@
-//! How often somebody may try to log in.
+//! How often a log-in may fail.
 //!
-//! Guessing is slow work for whoever guesses at many accounts from one address, and for whoever guesses at
-//! one account from many. Who knows the password is not slowed: a log-in gives its attempt back. And an account
-//! without attempts left is not closed to its owner: networks that it was logged in from do not need its
-//! attempts, and everybody else waits for seconds. As the rate limit, this counts in real time, in each instance
-//! for itself.
+//! Guessing is slow work for a client that guesses at many accounts from one address, and for clients that
+//! guess at one account from many. Who knows the password is not slowed: a log-in gives its attempts back. And neither count
+//! closes an account to its owner: a log-in from a network that the account was lately logged in from needs no
+//! attempts. If it fails, it counts for the network, where it is in the way of other accounts only. As the rate limit,
+//! this counts in real time, in each instance for itself.
 
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +39,14 @@ pub(crate) struct Attempt<'a> {
     attempts: &'a LogInAttempts,
     network: IpNet,
     account: Option<EmailAddress>,
+    taken: Taken,
+}
+
+/// From which buckets an attempt was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Taken {
+    of_network: bool,
+    of_account: bool,
 }
 
 impl LogInAttempts {
@@ -53,18 +61,19 @@ impl LogInAttempts {
 
     /// Counts an attempt from a network to log in as `email`, or refuses it.
     pub(crate) fn admit(&self, network: IpNet, email: &str) -> Result<Attempt<'_>, Problem> {
-        // What is no address is nobody's account.
+        // What is no address has no account.
         let account = EmailAddress::parse(email).ok();
-        if let Some(limits) = &self.0 {
-            limits.admit(network, account.as_ref(), Instant::now()).map_err(|wait| {
+        let taken = match &self.0 {
+            None => Taken::default(),
+            Some(limits) => limits.admit(network, account.as_ref(), Instant::now()).map_err(|wait| {
                 metrics::log_in("refused");
                 Problem::later(Code::TooManyAttempts, wait)
-            })?;
-        }
-        Ok(Attempt { attempts: self, network, account })
+            })?,
+        };
+        Ok(Attempt { attempts: self, network, account, taken })
     }
 
-    /// Remembers that whoever owns the account is at home in this network.
+    /// Remembers that the owner of the account is at home in this network.
     pub(crate) fn recognize(&self, network: IpNet, account: &EmailAddress) {
         if let Some(limits) = &self.0 {
             limits.familiar.insert((network, account.clone()), ());
@@ -97,21 +106,27 @@ impl Attempt<'_> {
 
     fn give_back(&self) {
         let Some(limits) = &self.attempts.0 else { return };
-        limits.by_network.give_back(&self.network);
-        if let Some(account) = self.account.as_ref().filter(|account| !limits.knows(self.network, account)) {
+        if self.taken.of_network {
+            limits.by_network.give_back(&self.network);
+        }
+        if let Some(account) = self.account.as_ref().filter(|_| self.taken.of_account) {
             limits.by_account.give_back(account);
         }
     }
 }
 
 impl Limits {
-    /// Counts an attempt, or says how long to wait.
-    fn admit(&self, network: IpNet, account: Option<&EmailAddress>, now: Instant) -> Result<(), Duration> {
-        self.by_network.take(&network, now)?;
-        match account {
-            Some(account) if !self.knows(network, account) => self.by_account.take(account, now),
-            _ => Ok(()),
+    /// Counts an attempt, or says how long to wait. What is refused is no attempt.
+    fn admit(&self, network: IpNet, account: Option<&EmailAddress>, now: Instant) -> Result<Taken, Duration> {
+        let of_network = self.by_network.take(&network, now);
+        if account.is_some_and(|account| self.knows(network, account)) {
+            return Ok(Taken { of_network: of_network.is_ok(), of_account: false });
         }
+        of_network?;
+        if let Some(account) = account {
+            self.by_account.take(account, now).inspect_err(|_| self.by_network.give_back(&network))?;
+        }
+        Ok(Taken { of_network: true, of_account: account.is_some() })
     }
 
     fn knows(&self, network: IpNet, account: &EmailAddress) -> bool {
@@ -195,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_has_so_many_attempts_however_it_is_written_and_whoever_tries() {
+    fn an_account_has_so_many_attempts_from_any_address_in_any_case() {
         let (attempts, now) = three();
         for (from, email) in [("192.0.2.1", ADA), ("192.0.2.2", "ADA@example.com"), ("192.0.2.3", " ada@Example.com ")]
         {
@@ -229,7 +244,8 @@ mod tests {
             let attempt = attempts.admit(network("192.0.2.1"), ADA).unwrap();
             assert!(attempt.ended(Err::<(), _>(LogInError::InvalidCredentials)).is_err());
         }
-        assert!(attempts.admit(network("192.0.2.1"), ADA).is_err());
+        assert!(attempts.admit(network("192.0.2.1"), "bob@example.com").is_err());
+        assert!(attempts.admit(network("192.0.2.1"), ADA).is_ok(), "she is known there");
     }
 
     #[test]
@@ -241,6 +257,57 @@ mod tests {
         }
         assert!(wait(&attempts, "192.0.2.10", ADA, now).is_some());
         assert_eq!(wait(&attempts, "192.0.2.99", ADA, now), None);
+    }
+
+    #[test]
+    fn guesses_at_others_do_not_close_a_network_to_an_account_known_there() {
+        let (attempts, now) = three();
+        attempts.recognize(network("192.0.2.1"), &account(ADA));
+        for email in ["bob@example.com", "eve@example.com", "no address"] {
+            assert_eq!(wait(&attempts, "192.0.2.1", email, now), None);
+        }
+        assert_eq!(wait(&attempts, "192.0.2.1", "bob@example.com", now), Some(20));
+        for _ in 0..9 {
+            assert_eq!(wait(&attempts, "192.0.2.1", "ADA@example.com", now), None);
+        }
+        assert_eq!(wait(&attempts, "192.0.2.1", "bob@example.com", now), Some(20), "it owes nothing");
+    }
+
+    #[test]
+    fn a_slip_at_home_counts_for_the_network_and_not_for_the_account() {
+        let (attempts, now) = three();
+        attempts.recognize(network("192.0.2.1"), &account(ADA));
+        for _ in 0..3 {
+            assert_eq!(wait(&attempts, "192.0.2.1", ADA, now), None);
+        }
+        assert_eq!(wait(&attempts, "192.0.2.1", "bob@example.com", now), Some(20));
+        assert_eq!(wait(&attempts, "192.0.2.2", ADA, now), None);
+    }
+
+    #[test]
+    fn what_is_refused_for_the_account_costs_the_network_nothing() {
+        let (attempts, now) = three();
+        for from in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+            assert_eq!(wait(&attempts, from, ADA, now), None);
+        }
+        for _ in 0..9 {
+            assert_eq!(wait(&attempts, "192.0.2.4", ADA, now), Some(20));
+        }
+        for email in ["bob@example.com", "eve@example.com", "no address"] {
+            assert_eq!(wait(&attempts, "192.0.2.4", email, now), None);
+        }
+    }
+
+    #[test]
+    fn a_log_in_gives_back_what_it_took_and_no_more() {
+        let (attempts, now) = three();
+        let limits = attempts.0.as_ref().unwrap();
+        for _ in 0..9 {
+            let attempt = attempts.admit(network("192.0.2.1"), ADA).unwrap();
+            assert!(attempt.ended(Ok(())).is_ok());
+        }
+        let left = |taken: Result<(), Duration>| taken.is_ok();
+        assert_eq!([(); 4].map(|()| left(limits.by_account.take(&account(ADA), now))), [true, true, true, false]);
     }
 
     #[test]

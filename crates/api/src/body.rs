@@ -4,19 +4,22 @@ use std::future::Future;
 use std::pin::Pin;
 
 use actix_web::dev::Payload;
-use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::web::{Bytes, BytesMut, Data};
-use actix_web::{FromRequest, HttpMessage, HttpRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, mime};
 use domain::{Fingerprint, IdempotencyKey, Once, Timestamp};
 use futures_util::StreamExt;
 use garde::Validate;
 use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
 use sha2::{Digest, Sha256};
 
-use crate::field::{self, Violation};
-use crate::middleware::due::Due;
+use crate::deadlines::HttpDeadlines;
+use crate::field;
+use crate::members::Members;
+use crate::middleware::deadline::Deadline;
 use crate::problem::{Code, Problem};
-use crate::server::HttpDeadlines;
+use crate::violation::Violation;
 
 /// The largest body there is a use for.
 pub(crate) const MAX_BYTES: usize = 64 * 1024;
@@ -38,7 +41,7 @@ impl RequestBody {
     {
         let bytes = self.bytes()?;
         require_json(&self.request)?;
-        // A sequence would be read as the fields in order, which nobody promised.
+        // A sequence would be read as the fields in order, which is not promised.
         let begins_object = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
         // The parser does not look into what it skips: the whole of it has to be UTF-8 (RFC 8259, 8.1).
         let text = std::str::from_utf8(bytes)
@@ -46,7 +49,9 @@ impl RequestBody {
         let value: T = match serde_json::from_str(text) {
             Ok(value) if begins_object => value,
             Ok(_) => return Err(not_an_object()),
-            Err(error) if error.is_data() && !begins_object && is_json(text) => return Err(not_an_object()),
+            Err(error) if error.is_data() && is_json(text) => {
+                return Err(if begins_object { repeated::<T>(text, context) } else { not_an_object() });
+            }
             Err(error) => {
                 return Err(Problem::detailed(Code::MalformedRequest, format!("The body is not JSON: {error}.")));
             }
@@ -120,19 +125,23 @@ impl FromRequest for RequestBody {
         Box::pin(async move {
             let deadlines = request.app_data::<Data<HttpDeadlines>>().ok_or(Code::InternalError)?;
             // What a client takes to send it is not the server's time.
-            Due::watch(&request);
-            Due::postpone(&request, deadlines.body + deadlines.request);
+            Deadline::watch(&request);
+            Deadline::postpone(&request, deadlines.body + deadlines.request);
             let bytes = match tokio::time::timeout(deadlines.body, read(&request, payload)).await {
                 Ok(bytes) => bytes,
                 Err(_) => Err(Problem::detailed(Code::MalformedRequest, "The body did not arrive in time.")),
             };
-            Due::postpone(&request, deadlines.request);
+            Deadline::postpone(&request, deadlines.request);
             Ok(Self { request, bytes })
         })
     }
 }
 
 async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Problem> {
+    if request.headers().contains_key(CONTENT_ENCODING) {
+        let detail = "The body must be sent as it is: without `Content-Encoding`, whatever the coding.";
+        return Err(Problem::detailed(Code::UnsupportedMediaType, detail));
+    }
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > MAX_BYTES as u64) {
         return Err(Code::PayloadTooLarge.into());
@@ -151,7 +160,7 @@ async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Prob
 /// `application/json`, or a type built on it, in UTF-8.
 fn require_json(request: &HttpRequest) -> Result<(), Problem> {
     let once = request.headers().get_all(CONTENT_TYPE).count() == 1;
-    let utf8 = |mime: &actix_web::mime::Mime| mime.get_param("charset").is_none_or(|charset| charset == "utf-8");
+    let utf8 = |mime: &mime::Mime| mime.params().all(|(name, value)| name != mime::CHARSET || value == mime::UTF_8);
     match request.mime_type() {
         Ok(Some(mime))
             if once
@@ -171,4 +180,25 @@ fn is_json(text: &str) -> bool {
 
 fn not_an_object() -> Problem {
     Problem::validation(vec![Violation::new("wrong_type", "the body must be an object").of("")])
+}
+
+/// What is wrong with an object of which a field comes twice: that, and whatever is wrong with the others.
+fn repeated<T>(text: &str, context: &T::Context) -> Problem
+where
+    T: DeserializeOwned + Validate,
+{
+    let Ok(members) = serde_json::from_str::<Members>(text) else { return Code::MalformedRequest.into() };
+    let twice = members.repeated.iter().filter(|name| is_field::<T>(name));
+    let twice = twice.map(|name| Violation::new("repeated", "must be given once").of(name)).collect();
+    let once = serde_json::to_string(&members.by_name).and_then(|once| serde_json::from_str::<T>(&once));
+    match once.map(|value| value.validate_with(context)) {
+        Ok(Err(report)) => Problem::validation(twice).and(field::report(&report)),
+        Ok(Ok(())) | Err(_) => Problem::validation(twice),
+    }
+}
+
+/// Whether a body has a field of this name. What it does not know, it ignores however often it comes.
+fn is_field<T: DeserializeOwned>(name: &str) -> bool {
+    let twice = [(name, ()), (name, ())];
+    T::deserialize(MapDeserializer::<_, serde_json::Error>::new(twice.into_iter())).is_err()
 }

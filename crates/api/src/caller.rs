@@ -9,14 +9,14 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use application::{Access, AccessError, Admin, Bearer, SignedIn};
 use domain::UserId;
 
-use crate::middleware::due::Due;
+use crate::middleware::deadline::Deadline;
 use crate::problem::{Code, Problem};
-use crate::server::services;
+use crate::services::services;
 
 /// A request's author, with the proof that a handler asks for.
 pub(crate) struct Caller<P>(pub(crate) P);
 
-/// Anybody; but a token that is sent has to be a valid one.
+/// Any client; but a token that is sent has to be a valid one.
 pub(crate) struct Visitor;
 
 /// Whose request it is, for the access log.
@@ -68,7 +68,7 @@ impl<P: Proof> FromRequest for Caller<P> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let request = request.clone();
         Box::pin(async move {
-            Due::watch(&request);
+            Deadline::watch(&request);
             let token = bearer(&request)?;
             let (proof, user) = P::prove(&services(&request)?.access, token).await?;
             if let Some(user) = user {

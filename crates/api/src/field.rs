@@ -4,66 +4,16 @@
 //! can report all wrong fields of a request at once. No limit is written here: the doors know them.
 
 use domain::{
-    Description, EmailAddress, EventOrder, EventTitle, Invalid, PageNumber, PageRequest, PageSize, Password,
-    PersonName, RegistrationStatus, Role, SeatCount, StartsAt, Timestamp, TitleSearch, Venue,
+    DeliveryStatus, Description, EmailAddress, EventId, EventOrder, EventTitle, FactPattern, FactType, Invalid,
+    PageNumber, PageRequest, PageSize, Password, PersonName, RegistrationStatus, Role, SeatCount, StartsAt, Timestamp,
+    TitleSearch, UserId, Venue, WebhookUrl,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::problem::{FieldError, Problem};
-
-/// Why a field was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Violation {
-    code: &'static str,
-    message: String,
-}
-
-impl Violation {
-    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
-    }
-
-    fn required() -> Self {
-        Self::new("required", "is required")
-    }
-
-    fn null() -> Self {
-        Self::new("null", "must not be null")
-    }
-
-    fn wrong_type(expected: &str) -> Self {
-        Self::new("wrong_type", format!("must be {expected}"))
-    }
-
-    /// The violation as the error of one field.
-    pub(crate) fn of(self, field: &str) -> FieldError {
-        FieldError { field: field.to_owned(), code: self.code.to_owned(), message: self.message }
-    }
-}
-
-impl From<Invalid> for Violation {
-    fn from(invalid: Invalid) -> Self {
-        let code = match invalid {
-            Invalid::Blank => "blank",
-            Invalid::TooShort { .. } => "too_short",
-            Invalid::TooLong { .. } | Invalid::TooManyBytes { .. } => "too_long",
-            Invalid::ControlCharacter => "control_character",
-            Invalid::OutOfRange { .. } => "out_of_range",
-            Invalid::Malformed { .. } => "malformed",
-            Invalid::NotInFuture => "not_in_future",
-        };
-        Self::new(code, invalid.to_string())
-    }
-}
-
-/// garde's errors are one text: ours begins with the code.
-impl From<Violation> for garde::Error {
-    fn from(violation: Violation) -> Self {
-        Self::new(format!("{}: {}", violation.code, violation.message))
-    }
-}
+use crate::problem::Problem;
+use crate::violation::{FieldError, Violation};
 
 /// All the wrong fields that garde found, as one problem.
 pub(crate) fn report(report: &garde::Report) -> Problem {
@@ -245,6 +195,7 @@ text_doors! {
     Timestamp => Self::parse;
     Role => |raw: &str| Self::from_name(raw).ok_or(Invalid::Malformed { expected: "user or admin" });
     String => |raw: &str| Ok(raw.to_owned());
+    WebhookUrl => Self::parse;
 }
 
 impl Door for SeatCount {
@@ -286,29 +237,50 @@ impl QueryDoor for bool {
     }
 }
 
+macro_rules! id_doors {
+    ($($id:ty),+) => {$(
+        impl QueryDoor for $id {
+            fn open_text(text: &str) -> Result<Self, Invalid> {
+                Self::parse(text).ok_or(Invalid::OutOfRange { min: 1, max: domain::id::MAX_ID })
+            }
+        }
+    )+};
+}
+
+id_doors!(EventId, UserId);
+
+/// Types of facts, in a query: names and patterns with commas between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WantedTypes(pub(crate) Vec<FactType>);
+
+impl QueryDoor for WantedTypes {
+    fn open_text(text: &str) -> Result<Self, Invalid> {
+        let mut wanted = Vec::new();
+        for pattern in text.split(',') {
+            wanted.extend(FactPattern::parse(pattern.trim())?.types());
+        }
+        Ok(Self(wanted))
+    }
+}
+
+impl Door for bool {
+    type Raw = bool;
+    const EXPECTED: &'static str = "true or false";
+
+    fn open(raw: bool) -> Result<Self, Invalid> {
+        Ok(raw)
+    }
+}
+
+impl QueryDoor for DeliveryStatus {
+    fn open_text(text: &str) -> Result<Self, Invalid> {
+        Self::from_name(text).ok_or(Invalid::Malformed { expected: "pending, delivered or failed" })
+    }
+}
+
 impl QueryDoor for RegistrationStatus {
     fn open_text(text: &str) -> Result<Self, Invalid> {
         Self::from_name(text).ok_or(Invalid::Malformed { expected: "confirmed or cancelled" })
-    }
-}
-
-/// The lower bound of a period, in a query.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PeriodFrom(pub(crate) Timestamp);
-
-impl QueryDoor for PeriodFrom {
-    fn open_text(text: &str) -> Result<Self, Invalid> {
-        Timestamp::parse_from(text).map(Self)
-    }
-}
-
-/// The upper bound of a period, in a query.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PeriodTo(pub(crate) Timestamp);
-
-impl QueryDoor for PeriodTo {
-    fn open_text(text: &str) -> Result<Self, Invalid> {
-        Timestamp::parse_to(text).map(Self)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the fuzz targets call: parsers of what anybody can send.
+//! What the fuzz targets call: parsers of what any client can send.
 
 use actix_web::test::TestRequest;
 

@@ -20,6 +20,11 @@ pub(crate) fn known(method: &str) -> Option<&'static str> {
     ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"].into_iter().find(|known| *known == method)
 }
 
+/// A time for people to read, to the microsecond: beyond that, a float shows only how it is stored.
+pub(crate) fn milliseconds(elapsed: Duration) -> f64 {
+    (elapsed.as_secs_f64() * 1e6).round() / 1e3
+}
+
 /// One answered request.
 pub(crate) fn request(method: &Method, route: &str, status: u16, elapsed: Duration) {
     let method = known(method.as_str()).unwrap_or("other");
@@ -86,4 +91,16 @@ pub(crate) fn booking<T>(verb: &'static str, done: Result<T, Problem>) -> Result
     let outcome = done.as_ref().map_or_else(|problem| problem.code.as_str(), |_| "ok");
     counter!("bookings_total", "verb" => verb, "outcome" => outcome).increment(1);
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_to_the_microsecond() {
+        for (nanos, shown) in [(7_044_571, "7.045"), (999, "0.001"), (0, "0"), (12_345_678_901, "12345.679")] {
+            assert_eq!(milliseconds(Duration::from_nanos(nanos)).to_string(), shown);
+        }
+    }
 }

@@ -2,20 +2,24 @@
 //!
 //! The routes say what is theirs: parameters, bodies, success, and under `x-problems` the errors
 //! that only they have. What follows for every operation alike is added here: the errors that come
-//! with its parameters, body and access rule, and the headers of every answer.
+//! with its parameters, body and access rule, and the headers of every answer ([`answers`]); names, bounds and formats
+//! of what is sent ([`shapes`]).
 
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderValue;
 use actix_web::web::Data;
 use serde_json::{Map, Value, json};
-use utoipa::PartialSchema;
 use utoipa::openapi::OpenApi;
 
-use crate::problem::{Code, PROBLEM_JSON, Problem};
 use crate::routes;
-use crate::wire;
+
+mod answers;
+mod shapes;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "delete", "patch"];
+
+/// The tag of what only pages load: it is not in the document, because no client calls it.
+pub(crate) const PAGE_FILES: &str = "page files";
 
 /// The document, as text.
 pub fn openapi_json() -> String {
@@ -83,6 +87,7 @@ impl Operations {
     }
 
     fn find(&self, path: &str) -> Option<&Resource> {
+        let path = if path == routes::SLASHED_API_PAGE { "/api" } else { path };
         // Fixed addresses before those with a parameter.
         let fixed = self.0.iter().find(|resource| resource.template == path);
         fixed.or_else(|| self.0.iter().find(|resource| resource.matches(path)))
@@ -93,7 +98,11 @@ fn complete(document: &OpenApi) -> Value {
     let mut document = serde_json::to_value(document).unwrap_or_default();
     document["openapi"] = json!("3.1.0");
     document["info"] = info();
-    document["servers"] = json!([{ "url": "/", "description": "This server." }]);
+    document["servers"] = json!([{
+        "url": "/",
+        "description": "The server that this document comes from, be it local, staging or production.",
+        "x-internal": false,
+    }]);
     document["tags"] = tags();
     let components = &mut document["components"];
     components["securitySchemes"] = json!({
@@ -101,29 +110,29 @@ fn complete(document: &OpenApi) -> Value {
             "type": "http",
             "scheme": "bearer",
             "bearerFormat": "JWT",
-            "description": "The `token` of a sign-up, log-in or refresh. What asks for `admin` looks the role up \
-                            when it is called.",
+            "description": "The `token` of a sign-up, log-in or refresh. It is checked as RFC8725 asks: one algorithm \
+                            (HS256), the issuer and the times are verified. Operations with `x-required-role` look \
+                            the role up when they are called.",
         }
     });
-    components["headers"] = headers();
-    components["schemas"]["Problem"] = problem_schema(false);
-    components["schemas"]["ValidationProblem"] = problem_schema(true);
-    components["schemas"]["SeatState"] = json!(wire::SeatState::schema());
-    components["schemas"]["DeletedSeats"] = json!(wire::DeletedSeats::schema());
+    components["headers"] = answers::headers();
+    shapes::add(&mut components["schemas"]);
     // The data of each event within the text: OpenAPI 3.1 has no word of its own for that.
     let stream = &mut document["paths"]["/api/events/{id}/seats/stream"]["get"]["responses"]["200"];
     let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
     stream["content"]["text/event-stream"]["schema"]["contentSchema"] =
-        json!({ "anyOf": [reference("SeatState"), reference("DeletedSeats")] });
+        json!({ "anyOf": [reference("SeatState"), reference("SeatDeletion")] });
     if let Some(paths) = document["paths"].as_object_mut() {
+        paths.retain(|_, item| item["get"]["tags"] != json!([PAGE_FILES]));
         for (path, item) in paths {
             for method in METHODS {
                 if let Some(operation) = item.get_mut(method).and_then(Value::as_object_mut) {
-                    complete_operation(path, operation);
+                    complete_operation(path, method, operation);
                 }
             }
         }
     }
+    shapes::bound(&mut document);
     document
 }
 
@@ -133,6 +142,7 @@ fn info() -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "summary": "Browse events, book a seat, cancel it.",
         "description": include_str!("openapi.md"),
+        "contact": { "name": "The maintainers of boxoffice" },
         "license": { "name": "GPL-3.0-or-later", "identifier": "GPL-3.0-or-later" },
     })
 }
@@ -140,231 +150,29 @@ fn info() -> Value {
 fn tags() -> Value {
     json!([
         { "name": "auth", "description": "Signing up, logging in, staying logged in." },
-        { "name": "events", "description": "The programme: browsed by anyone, run by admins." },
-        { "name": "registrations", "description": "Seats: booked, given back and listed." },
-        { "name": "users", "description": "One's own account." },
-        { "name": "live", "description": "Seats as they move." },
-        { "name": "operation", "description": "For operators and their machines." },
         { "name": "documentation", "description": "This document and the pages around it." },
+        { "name": "events", "description": "The programme: browsed by anyone, run by admins." },
+        { "name": "live", "description": "Seats as they move." },
+        { "name": "operations", "description": "For operators and their machines: health and metrics." },
+        { "name": "registrations", "description": "Seats: booked, given back and listed." },
+        { "name": "webhooks", "description": "Who is told of what happens, and how that went." },
+        { "name": "history", "description": "What happened: every committed change, as a fact." },
+        { "name": "users", "description": "One's own account." },
     ])
 }
 
-/// Headers that many answers have.
-fn headers() -> Value {
-    let whole = |description: &str, minimum: u64, required: bool| {
-        json!({
-            "description": description,
-            "required": required,
-            "schema": { "type": "integer", "minimum": minimum, "maximum": 4_294_967_295_u64 },
-            "example": minimum.max(1),
-        })
-    };
-    let text = |description: &str, example: &str| {
-        json!({
-            "description": description,
-            "required": true,
-            "schema": { "type": "string", "maxLength": 4096 },
-            "example": example,
-        })
-    };
-    json!({
-        "X-Request-Id": text("The request's id: the client's own, if it sent a printable one of at most 128 bytes.", "018f6b0a-5c1e-7a44-9a55-0f3e5a1b2c3d"),
-        "RateLimit-Limit": whole("How many requests fit into the client's bucket. Absent where the limit is off.", 1, false),
-        "RateLimit-Remaining": whole("How many more requests it holds at present.", 0, false),
-        "RateLimit-Reset": whole("In how many seconds it is full again.", 0, false),
-        "Retry-After": whole("After how many seconds to try again.", 1, true),
-        "WWW-Authenticate": text("How to authenticate.", "Bearer"),
-        "Idempotent-Replayed": {
-            "description": "The answer is that of an earlier request with the same key; this one did nothing.",
-            "schema": { "type": "string", "enum": ["true"] },
-            "example": "true",
-        },
-    })
-}
-
-fn problem_schema(validation: bool) -> Value {
-    let text = |example: &str| json!({ "type": "string", "maxLength": 1000, "examples": [example] });
-    let mut schema = json!({
-        "type": "object",
-        "description": "An error (RFC 9457).",
-        "required": ["type", "title", "status", "detail", "code", "request_id"],
-        "properties": {
-            "type": { "type": "string", "format": "uri-reference", "maxLength": 100, "description": "A page about the error." },
-            "title": text("Sold out"),
-            "status": { "type": "integer", "minimum": 400, "maximum": 599, "description": "The status of the answer." },
-            "detail": text("No seat is free at present."),
-            "code": { "type": "string", "enum": Code::ALL.iter().map(|code| code.as_str()).collect::<Vec<_>>() },
-            "request_id": { "type": "string", "maxLength": 128 },
-            "trace_id": { "type": "string", "pattern": "^[0-9a-f]{32}$", "description": "The trace, while requests are traced." },
-            "dependencies": {
-                "type": "object",
-                "description": "With a failed readiness check: the state of each dependency.",
-                "additionalProperties": true,
-            },
-        },
-    });
-    if validation {
-        schema["description"] = json!("An error that names every wrong part of the request.");
-        schema["properties"]["errors"] = json!({
-            "type": "array",
-            "maxItems": 100,
-            "items": {
-                "type": "object",
-                "required": ["field", "code", "message"],
-                "properties": {
-                    "field": { "type": "string", "maxLength": 200, "description": "The path in the body, or the parameter's name." },
-                    "code": { "type": "string", "maxLength": 100, "description": "The broken rule." },
-                    "message": { "type": "string", "maxLength": 1000, "description": "The rule in words." },
-                },
-            },
-        });
-    }
-    schema
-}
-
-fn complete_operation(path: &str, operation: &mut Map<String, Value>) {
+fn complete_operation(path: &str, method: &str, operation: &mut Map<String, Value>) {
     operation.entry("security").or_insert_with(|| json!([]));
-    let problems = problems(path, operation);
+    let problems = answers::problems(path, operation);
     operation.remove("x-problems");
-    let counted = path == "/api" || path.starts_with("/api/");
-    let keyed = has_parameter(operation, "Idempotency-Key");
-    let Some(responses) = operation.get_mut("responses").and_then(Value::as_object_mut) else { return };
-    for (status, codes) in by_status(&problems) {
-        responses.insert(status.to_string(), problem_response(&codes));
+    if operation["security"].to_string().contains("admin") {
+        // OpenAPI takes roles here, but the tools that read it only know the scopes of OAuth.
+        operation["security"] = json!([{ "access_token": [] }]);
+        operation.insert("x-required-role".to_owned(), json!("admin"));
+        let description = operation["description"].as_str().unwrap_or_default();
+        operation.insert("description".to_owned(), json!(format!("{description}\n\nTakes the token of an admin.")));
     }
-    for (status, response) in responses.iter_mut() {
-        let mut names = vec!["X-Request-Id"];
-        if counted {
-            names.extend(["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"]);
-        }
-        match status.as_str() {
-            "401" => names.push("WWW-Authenticate"),
-            "429" | "503" => names.push("Retry-After"),
-            "200" | "201" if keyed => names.push("Idempotent-Replayed"),
-            _ => {}
-        }
-        describe_headers(response, &names);
-        bound_texts(response);
-    }
-}
-
-/// The errors of an operation: its own, and those that come with what it takes and who may call it.
-fn problems(path: &str, operation: &Map<String, Value>) -> Vec<Code> {
-    let own: Vec<_> = operation.get("x-problems").and_then(Value::as_array).into_iter().flatten().collect();
-    let mut codes: Vec<_> = Code::ALL.iter().copied().filter(|code| own.contains(&&json!(code.as_str()))).collect();
-    let security = operation["security"].to_string();
-    let stored = operation["tags"].as_array().is_some_and(|tags| {
-        ["auth", "events", "registrations", "users", "live"].iter().any(|tag| tags.contains(&json!(tag)))
-    });
-    codes.push(Code::MalformedRequest);
-    if security.contains("access_token") && operation["operationId"] != "signUp" {
-        codes.push(Code::Unauthenticated);
-    }
-    if security.contains("admin") {
-        codes.push(Code::Forbidden);
-    }
-    if path.contains("{id}") {
-        codes.push(Code::NotFound);
-    }
-    if operation.contains_key("requestBody") {
-        codes.extend([Code::UnsupportedMediaType, Code::ValidationFailed]);
-    }
-    if operation.contains_key("requestBody") || has_parameter(operation, "Idempotency-Key") {
-        codes.push(Code::PayloadTooLarge);
-    }
-    if operation
-        .get("parameters")
-        .and_then(Value::as_array)
-        .is_some_and(|all| all.iter().any(|one| one["in"] == "query"))
-    {
-        codes.push(Code::ValidationFailed);
-    }
-    if has_parameter(operation, "Idempotency-Key") {
-        codes.extend([
-            Code::ValidationFailed,
-            Code::IdempotencyKeyReused,
-            Code::IdempotencyInProgress,
-            Code::OutcomeUnknown,
-        ]);
-    }
-    if path.starts_with("/api") {
-        codes.push(Code::RateLimited);
-    }
-    if stored {
-        codes.push(Code::Unavailable);
-    }
-    if operation["tags"] == json!(["auth"]) {
-        codes.push(Code::OutcomeUnknown);
-    }
-    codes.sort_unstable();
-    codes.dedup();
-    codes
-}
-
-fn has_parameter(operation: &Map<String, Value>, name: &str) -> bool {
-    let parameters = operation.get("parameters").and_then(Value::as_array);
-    parameters.is_some_and(|all| all.iter().any(|one| one["name"] == name))
-}
-
-fn by_status(codes: &[Code]) -> Vec<(u16, Vec<Code>)> {
-    let mut statuses: Vec<(u16, Vec<Code>)> = Vec::new();
-    for code in codes {
-        let status = code.status().as_u16();
-        match statuses.iter_mut().find(|(known, _)| *known == status) {
-            Some((_, codes)) => codes.push(*code),
-            None => statuses.push((status, vec![*code])),
-        }
-    }
-    statuses
-}
-
-fn problem_response(codes: &[Code]) -> Value {
-    let description: Vec<_> = codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.about())).collect();
-    let schema = if codes.contains(&Code::ValidationFailed) { "ValidationProblem" } else { "Problem" };
-    let examples: Map<_, _> = codes
-        .iter()
-        .map(|code| {
-            let problem = match code {
-                Code::ValidationFailed => Problem::validation(vec![crate::problem::FieldError {
-                    field: "limit".to_owned(),
-                    code: "out_of_range".to_owned(),
-                    message: "must be a whole number from 1 to 100".to_owned(),
-                }]),
-                code => Problem::new(*code),
-            };
-            let body: Value =
-                serde_json::from_slice(&problem.body("018f6b0a-5c1e-7a44-9a55-0f3e5a1b2c3d", None)).unwrap_or_default();
-            (code.as_str().to_owned(), json!({ "value": body }))
-        })
-        .collect();
-    json!({
-        "description": description.join("\n\n"),
-        "content": { PROBLEM_JSON: { "schema": { "$ref": format!("#/components/schemas/{schema}") }, "examples": examples } },
-    })
-}
-
-fn describe_headers(response: &mut Value, names: &[&str]) {
-    let described = response.as_object_mut().map(|response| response.entry("headers").or_insert_with(|| json!({})));
-    let Some(Value::Object(described)) = described else { return };
-    for header in described.values_mut() {
-        header["schema"]["maxLength"] = match header["schema"]["type"].as_str() {
-            Some("string") => json!(4096),
-            _ => continue,
-        };
-    }
-    for name in names {
-        described.insert((*name).to_owned(), json!({ "$ref": format!("#/components/headers/{name}") }));
-    }
-}
-
-/// Binary and text bodies are bounded too.
-fn bound_texts(response: &mut Value) {
-    let content = response.get_mut("content").and_then(Value::as_object_mut);
-    for media in content.into_iter().flatten() {
-        if media.1["schema"]["type"] == "string" {
-            media.1["schema"]["maxLength"] = json!(16_777_216);
-        }
-    }
+    answers::complete(path, method, operation, &problems);
 }
 
 #[cfg(test)]
@@ -389,10 +197,22 @@ mod tests {
     }
 
     #[test]
+    fn what_only_pages_load_is_an_address_but_not_in_the_document() {
+        let routes = routes::document();
+        let (document, operations) = (complete(&routes), Operations::of(&routes));
+        for (path, template) in [("/page/app.js", "/page/{file}"), ("/swagger-ui/index.css", "/swagger-ui/{file}")] {
+            assert_eq!(operations.template(path), Some(template));
+            assert!(document["paths"].get(template).is_none(), "{template}");
+        }
+        assert!(!document.to_string().contains(PAGE_FILES));
+    }
+
+    #[test]
     fn an_address_knows_its_methods() {
         let operations = Operations::of(&routes::document());
         assert_eq!(operations.methods("/api/events/7").unwrap(), "GET, PUT, DELETE, HEAD");
         assert_eq!(operations.template("/api/users/me"), Some("/api/users/me"));
+        assert_eq!(operations.methods("/api/"), operations.methods("/api"));
         assert!(operations.methods("/api/nothing").is_none());
         assert!(operations.methods("/api/events/7/").is_none());
     }

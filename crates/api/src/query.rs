@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use actix_web::HttpRequest;
 use percent_encoding::percent_decode;
 
-use crate::field::{Given, QueryDoor, Violation};
+use crate::field::{Given, QueryDoor};
+use crate::violation::Violation;
 
 /// A request's parameters, decoded.
 pub(crate) struct Query(HashMap<String, Parameter>);
@@ -17,7 +18,7 @@ enum Parameter {
 }
 
 impl Query {
-    /// The parameters of a request. Those nobody asks for are ignored.
+    /// The parameters of a request. Unknown ones are ignored.
     pub(crate) fn of(request: &HttpRequest) -> Self {
         let mut parameters = HashMap::new();
         for pair in request.query_string().split('&').filter(|pair| !pair.is_empty()) {

@@ -17,7 +17,6 @@ use moka::sync::Cache;
 use serde::Serialize;
 
 use crate::conditional::{body_tag, compressed_tag, version_tag};
-use crate::reply::render;
 use crate::wire;
 
 /// Bodies under this many bytes are sent as they are: compressing them saves no packet.
@@ -151,25 +150,24 @@ fn gzip(body: &Bytes) -> std::io::Result<Bytes> {
     Ok(encoder.finish()?.into())
 }
 
+/// A body of the API's making. Its types hold nothing that JSON cannot.
+pub(crate) fn render<T: Serialize>(body: &T) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
-    use domain::{Description, EventTitle, PageRequest, Seats, Timestamp, Venue, Version};
+    use domain::sample::{self, seats};
+    use domain::{Description, PageRequest, Version};
 
     use super::*;
 
     fn event(available: u32, version: u64) -> Arc<Event> {
-        let at = Timestamp::parse("2030-05-01T19:30:00Z").unwrap();
         Arc::new(Event {
-            id: EventId::new(1).unwrap(),
-            title: EventTitle::parse("Concert").unwrap(),
             description: Description::parse(&"la ".repeat(500)).ok(),
-            starts_at: at,
-            venue: Venue::parse("Opera").unwrap(),
-            seats: Seats::stored(10, available).unwrap(),
-            created_at: at,
-            updated_at: at,
-            deleted_at: None,
+            seats: seats(10, available),
             version: Version::new(version),
+            ..sample::event(1)
         })
     }
 

@@ -6,13 +6,13 @@ use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, LINK, LOCATION, VARY};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
-use domain::{Committed, PageRequest};
+use domain::{Committed, PageRequest, Version};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use crate::conditional::body_tag;
+use crate::conditional::{body_tag, version_tag};
 use crate::problem::Problem;
-use crate::rendered::Rendered;
+use crate::rendered::{Rendered, render};
 
 /// A handler's result.
 pub(crate) type Reply = Result<HttpResponse, Problem>;
@@ -20,7 +20,7 @@ pub(crate) type Reply = Result<HttpResponse, Problem>;
 /// Everything in a query's value but what RFC 3986 calls unreserved.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What anybody may read and keep, if they ask again each time.
+/// What any client may read and keep, if it asks again each time.
 pub(crate) fn public(rendered: Arc<Rendered>) -> HttpResponse {
     let plain = rendered.plain();
     let mut response = HttpResponse::with_body(StatusCode::OK, BoxBody::new(plain.body.clone()));
@@ -80,6 +80,14 @@ pub(crate) fn created<T, W: Serialize>(
     response
 }
 
+/// Names the state of an event that a write has led to, by the tag that a read of it has.
+pub(crate) fn tagged(mut response: HttpResponse, version: Version) -> HttpResponse {
+    if let Ok(tag) = version_tag(version).try_into() {
+        response.headers_mut().insert(ETAG, tag);
+    }
+    response
+}
+
 /// The state of the program, true at this instant only.
 pub(crate) fn operational<T: Serialize>(body: &T) -> HttpResponse {
     json(StatusCode::OK).insert_header((CACHE_CONTROL, "no-store")).body(render(body))
@@ -117,11 +125,6 @@ pub(crate) fn page_links(request: &HttpRequest, page: PageRequest, total: u64) -
         })
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-/// A body of the API's making. Its types hold nothing that JSON cannot.
-pub(crate) fn render<T: Serialize>(body: &T) -> Vec<u8> {
-    serde_json::to_vec(body).unwrap_or_default()
 }
 
 fn private_builder(status: StatusCode) -> HttpResponseBuilder {

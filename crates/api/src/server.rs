@@ -1,7 +1,6 @@
 //! The server: what it is made of, and the order of what wraps a request.
 
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -9,27 +8,25 @@ use actix_web::dev::Server;
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::web::Data;
 use actix_web::{App, HttpRequest, HttpServer, web};
-use application::{Access, Accounts, Catalogue, LiveSeats, Profile, SeatBookings};
-use domain::ports::{Clock, Probe};
 use ipnet::IpNet;
-use tokio::sync::watch;
 use utoipa_actix_web::AppExt;
 
 use crate::attempts::LogInAttempts;
+use crate::deadlines::HttpDeadlines;
+use crate::draining::Draining;
 use crate::live::Streams;
-use crate::metrics::Metrics;
+use crate::middleware::admission::{Admission, admission};
 use crate::middleware::client_address::TrustedProxies;
 use crate::middleware::cors::{Origins, cors};
-use crate::middleware::due::due;
+use crate::middleware::deadline::deadline;
 use crate::middleware::envelope::envelope;
 use crate::middleware::rate_limit::{RateLimit, standard_headers};
 use crate::middleware::representation::representation;
-use crate::middleware::room::{Room, room};
 use crate::openapi::Operations;
 use crate::problem::{Code, Problem};
 use crate::rendered::Renderings;
 use crate::routes;
-use crate::trace::Traces;
+use crate::services::Services;
 
 /// How long an idle connection is kept.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -40,33 +37,6 @@ const BESIDES_STREAMS: usize = 1_000;
 const WRITE_BUFFER: usize = 4 << 10;
 /// How long requests in flight may take once the server is stopping, in seconds.
 const SHUTDOWN_SECS: u64 = 25;
-
-/// What the routes call.
-#[derive(Clone)]
-pub struct Services {
-    /// Who is asking.
-    pub access: Arc<Access>,
-    /// Signing up and logging in.
-    pub accounts: Arc<Accounts>,
-    /// The programme of events.
-    pub catalogue: Arc<Catalogue>,
-    /// Booking and cancelling.
-    pub bookings: Arc<SeatBookings>,
-    /// Watching seats.
-    pub live: Arc<LiveSeats>,
-    /// A user's own account.
-    pub profile: Arc<Profile>,
-    /// The database, to be asked whether it answers.
-    pub database: Arc<dyn Probe>,
-    /// Redis, if there is one, to be asked whether it answers.
-    pub redis: Option<Arc<dyn Probe>>,
-    /// The time of day.
-    pub clock: Arc<dyn Clock>,
-    /// What has been counted.
-    pub metrics: Arc<dyn Metrics>,
-    /// Traces that requests belong to, if somebody collects them.
-    pub traces: Option<Arc<dyn Traces>>,
-}
 
 /// How the server treats its clients.
 #[derive(Debug, Clone)]
@@ -86,67 +56,6 @@ pub struct HttpOptions {
     pub live_max_connections: u32,
     /// How long each part of a request may take.
     pub deadlines: HttpDeadlines,
-}
-
-/// How long each part of a request may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HttpDeadlines {
-    /// Its head, to arrive.
-    pub head: Duration,
-    /// Its body, to arrive.
-    pub body: Duration,
-    /// Everything from there to its answer.
-    pub request: Duration,
-    /// A dependency, to say that it is there.
-    pub probe: Duration,
-}
-
-/// Tells the readiness check that the program is about to stop, and live streams when it does.
-#[derive(Debug, Clone)]
-pub struct Draining(Arc<watch::Sender<Stage>>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Serving,
-    Draining,
-    Stopping,
-}
-
-impl Default for Draining {
-    fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(Stage::Serving)))
-    }
-}
-
-impl Draining {
-    /// From now on the program is not ready for new work.
-    pub fn begin(&self) {
-        self.0.send_replace(Stage::Draining);
-    }
-
-    /// Ends every live stream: nobody listens any more, so clients find another instance.
-    pub fn end_streams(&self) {
-        self.0.send_replace(Stage::Stopping);
-    }
-
-    pub(crate) fn has_begun(&self) -> bool {
-        *self.0.borrow() >= Stage::Draining
-    }
-
-    pub(crate) fn ending(&self) -> Ending {
-        Ending(self.0.subscribe())
-    }
-}
-
-/// When live streams end.
-pub(crate) struct Ending(watch::Receiver<Stage>);
-
-impl Ending {
-    /// Waits for it.
-    pub(crate) async fn wait(&mut self) {
-        // Without anybody left who could say so, it has come as well.
-        let _ = self.0.wait_for(|stage| *stage == Stage::Stopping).await;
-    }
 }
 
 /// Serves the API on `listener` until the returned server is stopped. It handles no signals.
@@ -174,7 +83,7 @@ pub fn serve(
     let streams = Data::new(Streams::new(live_max_connections, draining.clone()));
     let draining = Data::new(draining);
     let kept = Data::new(deadlines);
-    let places = Data::new(Room::new());
+    let places = Data::new(Admission::new());
     let trusted_proxies = TrustedProxies::new(trusted_proxies);
     let rate_limit = RateLimit::new(rate_limit_per_minute, trusted_proxies.clone());
     tokio::spawn(rate_limit.forget_idle_clients());
@@ -194,8 +103,8 @@ pub fn serve(
             .app_data(places.clone())
             // The governor wants a service whose future can be moved: only the router's is.
             .wrap(Condition::new(rate_limit.is_on(), rate_limit.governor()))
-            .wrap(from_fn(due))
-            .wrap(from_fn(room))
+            .wrap(from_fn(deadline))
+            .wrap(from_fn(admission))
             .wrap(from_fn(standard_headers))
             .wrap(from_fn(representation))
             .wrap(cors(&origins))
@@ -214,17 +123,12 @@ pub fn serve(
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(deadlines.head)
         .h1_write_buffer_size(WRITE_BUFFER)
-        // Whoever hangs up while a stream is open is gone, and is noticed at once.
+        // A client that hangs up while a stream is open is noticed at once.
         .h1_allow_half_closed(false)
         .shutdown_timeout(SHUTDOWN_SECS)
         .disable_signals()
         .listen(listener)?
         .run())
-}
-
-/// The services of the server that a request came to.
-pub(crate) fn services(request: &HttpRequest) -> Result<&Data<Services>, Problem> {
-    request.app_data().ok_or_else(|| Code::InternalError.into())
 }
 
 /// No route has this method at this address: the address may be unknown, or have other methods.

@@ -1,4 +1,4 @@
-//! The span of a request, for whoever collects traces.
+//! The span of a request, for collectors of traces.
 
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::HeaderMap;
@@ -7,14 +7,7 @@ use tracing::field::Empty;
 
 use crate::metrics;
 use crate::openapi::Operations;
-use crate::server::Services;
-
-/// Traces that cross services (W3C Trace Context).
-pub trait Traces: Send + Sync {
-    /// Makes `span` a part of the trace that these headers of a request name, or the beginning of a new
-    /// one if they cannot be read. Answers the trace's id: 32 hexadecimal digits.
-    fn join(&self, span: &Span, traceparent: Option<&str>, tracestate: Option<&str>) -> Option<String>;
-}
+use crate::services::Services;
 
 /// A request that is traced, or is not.
 pub(crate) struct Trace {

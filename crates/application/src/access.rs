@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use domain::ports::{Clock, StoreError, Tokens, Users};
-use domain::{Role, UserId};
+use domain::{Holder, Role, SignedUp, UserId};
 use thiserror::Error;
 
 /// Proof that a request comes from a user whose account stands.
@@ -23,19 +23,24 @@ impl SignedIn {
 /// what is done in a transaction that looks at the account itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bearer {
-    user: UserId,
+    holder: Holder,
 }
 
 impl Bearer {
     /// Whose request it is.
     pub fn user(self) -> UserId {
-        self.user
+        self.holder.user
+    }
+
+    /// The account that the token was issued for.
+    pub(crate) fn holder(self) -> Holder {
+        self.holder
     }
 }
 
 impl From<SignedIn> for Bearer {
     fn from(SignedIn { user }: SignedIn) -> Self {
-        Self { user }
+        Self { holder: Holder { user, signed_up: SignedUp::default() } }
     }
 }
 
@@ -67,8 +72,8 @@ impl Access {
 
     /// The bearer of this token, without a look at the store.
     pub fn bearer(&self, token: &str) -> Result<Bearer, AccessError> {
-        let user = self.tokens.verify(token, self.clock.now()).map_err(|_| AccessError::Unauthenticated)?;
-        Ok(Bearer { user })
+        let holder = self.tokens.verify(token, self.clock.now()).map_err(|_| AccessError::Unauthenticated)?;
+        Ok(Bearer { holder })
     }
 
     /// The user of this token.
@@ -77,29 +82,32 @@ impl Access {
     }
 
     /// The bearer of a token, if their account stands.
-    pub async fn stands(&self, Bearer { user }: Bearer) -> Result<SignedIn, AccessError> {
-        self.role_of(user).await?;
-        Ok(SignedIn { user })
+    pub async fn stands(&self, Bearer { holder }: Bearer) -> Result<SignedIn, AccessError> {
+        self.role_of(holder).await?;
+        Ok(SignedIn { user: holder.user })
     }
 
     /// The admin of this token. The role is the account's present one.
     pub async fn admin(&self, token: &str) -> Result<Admin, AccessError> {
-        let Bearer { user } = self.bearer(token)?;
-        match self.role_of(user).await? {
-            Role::Admin => Ok(Admin { user }),
+        let Bearer { holder } = self.bearer(token)?;
+        match self.role_of(holder).await? {
+            Role::Admin => Ok(Admin { user: holder.user }),
             Role::User => Err(AccessError::Forbidden),
         }
     }
 
-    async fn role_of(&self, user: UserId) -> Result<Role, AccessError> {
-        self.users.role_of(user).await?.ok_or(AccessError::Unauthenticated)
+    /// The role of the account that a token was issued for, and not of another that has its number.
+    async fn role_of(&self, holder: Holder) -> Result<Role, AccessError> {
+        let standing = self.users.standing_of(holder.user).await?;
+        let theirs = standing.filter(|standing| holder.signed_up.admits(standing.created_at));
+        Ok(theirs.ok_or(AccessError::Unauthenticated)?.role)
     }
 }
 
-/// Why somebody may not.
+/// Why a request is not allowed.
 #[derive(Debug, Clone, Error)]
 pub enum AccessError {
-    /// The token is not valid, or its user is gone.
+    /// The token is not valid, or the account that it was issued for is gone.
     #[error("the access token is not valid")]
     Unauthenticated,
     /// The user is no admin.
@@ -128,19 +136,24 @@ pub(crate) mod proof {
 
 #[cfg(test)]
 mod tests {
-    use domain::ports::{InvalidToken, MockClock, MockTokens, MockUsers};
-    use domain::{Role, Timestamp, UserId};
+    use domain::ports::{InvalidToken, MockTokens, MockUsers};
+    use domain::sample::{at, clock, user_id};
+    use domain::{Role, Standing};
 
     use super::*;
 
+    const NOON: &str = "2030-01-01T12:00:00Z";
+
+    fn holder(user: u64) -> Holder {
+        Holder { user: user_id(user), signed_up: SignedUp::At(at(NOON)) }
+    }
+
     fn access(token: Result<u64, InvalidToken>, role: Option<Role>) -> Access {
         let mut tokens = MockTokens::new();
-        tokens.expect_verify().returning(move |_, _| token.map(|user| UserId::new(user).unwrap()));
+        tokens.expect_verify().returning(move |_, _| token.map(holder));
         let mut users = MockUsers::new();
-        users.expect_role_of().returning(move |_| Ok(role));
-        let mut clock = MockClock::new();
-        clock.expect_now().return_const(Timestamp::parse("2030-01-01T00:00:00Z").unwrap());
-        Access::new(Arc::new(users), Arc::new(tokens), Arc::new(clock))
+        users.expect_standing_of().returning(move |_| Ok(role.map(|role| Standing { role, created_at: at(NOON) })));
+        Access::new(Arc::new(users), Arc::new(tokens), clock("2030-01-01T00:00:00Z"))
     }
 
     #[tokio::test]
@@ -157,12 +170,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_token_of_a_lost_account_is_no_proof_for_the_next_of_its_number() {
+        let access = |created_at: &'static str| {
+            let mut tokens = MockTokens::new();
+            tokens.expect_verify().returning(|_, _| Ok(holder(7)));
+            let mut users = MockUsers::new();
+            let standing = Standing { role: Role::Admin, created_at: at(created_at) };
+            users.expect_standing_of().returning(move |_| Ok(Some(standing)));
+            Access::new(Arc::new(users), Arc::new(tokens), clock("2030-01-01T13:00:00Z"))
+        };
+        assert!(access(NOON).signed_in("t").await.is_ok() && access(NOON).admin("t").await.is_ok());
+        let next = "2030-01-01T12:00:00.000001Z";
+        assert!(matches!(access(next).signed_in("t").await, Err(AccessError::Unauthenticated)));
+        assert!(matches!(access(next).admin("t").await, Err(AccessError::Unauthenticated)));
+    }
+
+    #[tokio::test]
     async fn an_invalid_token_never_reaches_the_store() {
         let mut tokens = MockTokens::new();
         tokens.expect_verify().returning(|_, _| Err(InvalidToken));
-        let mut clock = MockClock::new();
-        clock.expect_now().return_const(Timestamp::parse("2030-01-01T00:00:00Z").unwrap());
-        let access = Access::new(Arc::new(MockUsers::new()), Arc::new(tokens), Arc::new(clock));
+        let access = Access::new(Arc::new(MockUsers::new()), Arc::new(tokens), clock("2030-01-01T00:00:00Z"));
         assert!(matches!(access.signed_in("t").await, Err(AccessError::Unauthenticated)));
         assert!(matches!(access.bearer("t"), Err(AccessError::Unauthenticated)));
     }
@@ -170,10 +197,8 @@ mod tests {
     #[tokio::test]
     async fn a_bearer_is_known_without_a_look_at_the_store() {
         let mut tokens = MockTokens::new();
-        tokens.expect_verify().return_once(|_, _| Ok(UserId::new(7).unwrap()));
-        let mut clock = MockClock::new();
-        clock.expect_now().return_const(Timestamp::parse("2030-01-01T00:00:00Z").unwrap());
-        let access = Access::new(Arc::new(MockUsers::new()), Arc::new(tokens), Arc::new(clock));
+        tokens.expect_verify().return_once(|_, _| Ok(holder(7)));
+        let access = Access::new(Arc::new(MockUsers::new()), Arc::new(tokens), clock("2030-01-01T00:00:00Z"));
         assert_eq!(access.bearer("t").unwrap().user().get(), 7);
     }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use domain::ports::{
-    BookError, BookSeat, Bookings, CancelError, CancelSeat, RegistrationFilter, Registrations, StoreError,
+use domain::ports::{BookError, Bookings, CancelError, RegistrationFilter, Registrations, StoreError};
+use domain::{
+    BookSeat, CancelSeat, Command, Committed, EventId, Once, Page, PageRequest, Registration, RegistrationWithEvent,
+    RegistrationWithUser,
 };
-use domain::{Attendance, Booking, Command, Committed, EventId, Once, Page, PageRequest, Registration};
 use thiserror::Error;
 
 use crate::{Admin, Bearer, SignedIn};
@@ -22,24 +23,26 @@ impl SeatBookings {
         Self { bookings, registrations }
     }
 
-    /// Books a seat for whoever asks.
+    /// Books a seat for the user who asks.
     pub async fn book(
         &self,
         user: Bearer,
         once: Option<Once>,
         event: EventId,
     ) -> Result<Committed<Registration>, BookError> {
-        self.bookings.book(Command { by: user.user(), once, what: BookSeat { event } }).await
+        let what = BookSeat { event, user: user.user() };
+        self.bookings.book(Command { by: user.holder().into(), once, what }).await
     }
 
-    /// Gives back the seat of whoever asks.
+    /// Gives back the seat of the user who asks.
     pub async fn cancel(
         &self,
         user: Bearer,
         once: Option<Once>,
         event: EventId,
     ) -> Result<Committed<Registration>, CancelError> {
-        self.bookings.cancel(Command { by: user.user(), once, what: CancelSeat { event } }).await
+        let what = CancelSeat { event, user: user.user() };
+        self.bookings.cancel(Command { by: user.holder().into(), once, what }).await
     }
 
     /// Who registered for an event, deleted or not.
@@ -49,17 +52,17 @@ impl SeatBookings {
         event: EventId,
         filter: RegistrationFilter,
         page: PageRequest,
-    ) -> Result<Page<Attendance>, AttendeesError> {
+    ) -> Result<Page<RegistrationWithUser>, AttendeesError> {
         self.registrations.of_event(event, filter, page).await?.ok_or(AttendeesError::EventNotFound)
     }
 
-    /// What whoever asks has registered for.
+    /// What the user who asks has registered for.
     pub async fn mine(
         &self,
         user: SignedIn,
         filter: RegistrationFilter,
         page: PageRequest,
-    ) -> Result<Page<Booking>, StoreError> {
+    ) -> Result<Page<RegistrationWithEvent>, StoreError> {
         self.registrations.of_user(user.user(), filter, page).await
     }
 }
@@ -77,9 +80,9 @@ pub enum AttendeesError {
 
 #[cfg(test)]
 mod tests {
-    use domain::UserId;
-    use domain::event::BookingRefused;
+    use domain::BookingRefused;
     use domain::ports::{MockBookings, MockRegistrations};
+    use domain::sample::{event_id, user_id};
 
     use super::*;
     use crate::access::proof;
@@ -93,12 +96,14 @@ mod tests {
         let mut bookings = MockBookings::new();
         bookings
             .expect_book()
-            .withf(|command| command.by.get() == 7 && command.what.event.get() == 3)
+            .withf(|command| {
+                let (user, event) = (user_id(7), event_id(3));
+                command.by.user() == Some(user) && command.what == BookSeat { event, user }
+            })
             .times(1)
-            .returning(|_| Err(BookingRefused::SoldOut.into()));
+            .returning(|_| Err(BookError::Refused(BookingRefused::SoldOut)));
         let seats = SeatBookings::new(Arc::new(bookings), Arc::new(MockRegistrations::new()));
-        let refused =
-            seats.book(proof::signed_in(UserId::new(7).unwrap()).into(), None, EventId::new(3).unwrap()).await;
+        let refused = seats.book(proof::signed_in(user_id(7)).into(), None, event_id(3)).await;
         assert!(matches!(refused, Err(BookError::Refused(BookingRefused::SoldOut))));
     }
 
@@ -107,8 +112,8 @@ mod tests {
         let mut registrations = MockRegistrations::new();
         registrations.expect_of_event().returning(|_, _, _| Ok(None));
         let seats = SeatBookings::new(Arc::new(MockBookings::new()), Arc::new(registrations));
-        let admin = proof::admin(UserId::new(9).unwrap());
-        let answer = seats.attendees(admin, EventId::new(3).unwrap(), RegistrationFilter::default(), page()).await;
+        let admin = proof::admin(user_id(9));
+        let answer = seats.attendees(admin, event_id(3), RegistrationFilter::default(), page()).await;
         assert!(matches!(answer, Err(AttendeesError::EventNotFound)));
     }
 
@@ -121,7 +126,7 @@ mod tests {
             .times(1)
             .returning(|_, _, _| Ok(Page { rows: Vec::new(), total: 0 }));
         let seats = SeatBookings::new(Arc::new(MockBookings::new()), Arc::new(registrations));
-        let user = proof::signed_in(UserId::new(7).unwrap());
+        let user = proof::signed_in(user_id(7));
         assert!(seats.mine(user, RegistrationFilter::default(), page()).await.is_ok());
     }
 }

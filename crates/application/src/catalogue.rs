@@ -1,11 +1,12 @@
-//! The programme: browsed by anyone, run by admins.
+//! The programme: all clients browse it, admins run it.
 
 use std::sync::Arc;
 
-use domain::ports::{
-    CreateEventError, DeleteEvent, DeleteEventError, DeletedEvent, Events, StoreError, UpdateEvent, UpdateEventError,
+use domain::ports::{CreateEventError, DeleteEventError, Events, StoreError, UpdateEventError};
+use domain::{
+    Command, Committed, DeleteEvent, DeletedEvent, Event, EventDraft, EventFilter, EventId, Once, Page, PageRequest,
+    UpdateEvent,
 };
-use domain::{Command, Committed, Event, EventDraft, EventFilter, EventId, Once, Page, PageRequest};
 
 use crate::Admin;
 
@@ -47,7 +48,7 @@ impl Catalogue {
         once: Option<Once>,
         update: UpdateEvent,
     ) -> Result<Committed<Event>, UpdateEventError> {
-        self.events.update(Command { by: admin.user(), once, what: update }).await
+        self.events.update(Command { by: admin.user().into(), once, what: update }).await
     }
 
     /// Takes an event off the programme; its registrations are cancelled.
@@ -57,14 +58,15 @@ impl Catalogue {
         once: Option<Once>,
         deletion: DeleteEvent,
     ) -> Result<Committed<DeletedEvent>, DeleteEventError> {
-        self.events.delete(Command { by: admin.user(), once, what: deletion }).await
+        self.events.delete(Command { by: admin.user().into(), once, what: deletion }).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use domain::ports::MockEvents;
-    use domain::{Precondition, UserId};
+    use domain::sample::{event_id, user_id};
+    use domain::{DeletionRefused, Precondition};
 
     use super::*;
     use crate::access::proof;
@@ -74,11 +76,11 @@ mod tests {
         let mut events = MockEvents::new();
         events
             .expect_delete()
-            .withf(|command| command.by.get() == 9)
+            .withf(|command| command.by.user() == Some(user_id(9)))
             .times(1)
             .returning(|_| Ok(Committed { outcome: DeletedEvent { cancelled_registrations: 3 }, replayed: false }));
-        let admin = proof::admin(UserId::new(9).unwrap());
-        let deletion = DeleteEvent { event: EventId::new(1).unwrap(), precondition: Precondition::Any };
+        let admin = proof::admin(user_id(9));
+        let deletion = DeleteEvent { event: event_id(1), precondition: Precondition::Any };
         let done = Catalogue::new(Arc::new(events)).delete(admin, None, deletion).await.unwrap();
         assert_eq!(done.outcome.cancelled_registrations, 3);
     }
@@ -86,10 +88,10 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_reaches_the_caller_as_it_is() {
         let mut events = MockEvents::new();
-        events.expect_delete().returning(|_| Err(DeleteEventError::Stale));
-        let admin = proof::admin(UserId::new(9).unwrap());
-        let deletion = DeleteEvent { event: EventId::new(1).unwrap(), precondition: Precondition::Any };
+        events.expect_delete().returning(|_| Err(DeleteEventError::Refused(DeletionRefused::Stale)));
+        let admin = proof::admin(user_id(9));
+        let deletion = DeleteEvent { event: event_id(1), precondition: Precondition::Any };
         let refused = Catalogue::new(Arc::new(events)).delete(admin, None, deletion).await;
-        assert!(matches!(refused, Err(DeleteEventError::Stale)));
+        assert!(matches!(refused, Err(DeleteEventError::Refused(DeletionRefused::Stale))));
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! | module | who | what |
 //! |---|---|---|
-//! | [`access`] | everybody | turns a token into a proof of who is asking |
-//! | [`accounts`] | anyone | sign up, log in, refresh, log out |
-//! | [`catalogue`] | anyone, admins | browse and run events |
+//! | [`access`] | all clients | turns a token into a proof of who is asking |
+//! | [`accounts`] | all clients | sign up, log in, refresh, log out |
+//! | [`catalogue`] | all clients, admins | browse and run events |
 //! | [`bookings`] | signed in, admins | book, cancel, list |
+//! | [`history`] | signed in, admins | read what happened |
+//! | [`webhooks`], [`courier`] | admins, the program | who is told of it, and the telling |
 //! | [`profile`] | signed in | show and change oneself |
-//! | [`live_seats`] | anyone | watch the seats of events |
+//! | [`live_seats`] | all clients | watch the seats of events |
 //!
-//! A use case that needs somebody asks for their proof ([`Bearer`], [`SignedIn`], [`Admin`]) in its
+//! A use case that needs a user asks for their proof ([`Bearer`], [`SignedIn`], [`Admin`]) in its
 //! signature; only [`Access`] makes one, so no route can forget to check. This room holds no IO, no protocol
 //! and no rule about seats: those are the domain's.
 
@@ -17,12 +19,20 @@ pub mod access;
 pub mod accounts;
 pub mod bookings;
 pub mod catalogue;
+pub mod courier;
+pub mod history;
 pub mod live_seats;
 pub mod profile;
+pub mod webhooks;
 
 pub use access::{Access, AccessError, Admin, Bearer, SignedIn};
-pub use accounts::{Accounts, EnsureAdminError, LogInError, RefreshError, SessionGrant, SignUp, SignUpError};
+pub use accounts::{
+    Accounts, EnsureAdminError, LogInError, RefreshError, ReissueError, SessionGrant, SignUp, SignUpError,
+};
 pub use bookings::{AttendeesError, SeatBookings};
 pub use catalogue::Catalogue;
+pub use courier::Courier;
+pub use history::{EventHistoryError, HistoryReader};
 pub use live_seats::{LiveSeats, SeatState, Watch};
 pub use profile::{Profile, ShowProfileError};
+pub use webhooks::{WebhookDraft, WebhookError, WebhookRegistry, WebhookWithSecret};

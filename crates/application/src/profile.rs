@@ -19,12 +19,12 @@ impl Profile {
         Self { users }
     }
 
-    /// Whoever asks.
+    /// The account of the user who asks.
     pub async fn show(&self, user: SignedIn) -> Result<User, ShowProfileError> {
         self.users.find(user.user()).await?.ok_or(ShowProfileError::Gone)
     }
 
-    /// Changes the name or address of whoever asks.
+    /// Changes the name or address of the user who asks.
     pub async fn update(
         &self,
         user: SignedIn,
@@ -48,8 +48,8 @@ pub enum ShowProfileError {
 
 #[cfg(test)]
 mod tests {
-    use domain::UserId;
     use domain::ports::MockUsers;
+    use domain::sample::user_id;
 
     use super::*;
     use crate::access::proof;
@@ -58,7 +58,7 @@ mod tests {
     async fn an_account_that_went_away_is_not_shown() {
         let mut users = MockUsers::new();
         users.expect_find().returning(|_| Ok(None));
-        let user = proof::signed_in(UserId::new(7).unwrap());
+        let user = proof::signed_in(user_id(7));
         assert!(matches!(Profile::new(Arc::new(users)).show(user).await, Err(ShowProfileError::Gone)));
     }
 
@@ -66,7 +66,7 @@ mod tests {
     async fn a_change_names_its_author() {
         let mut users = MockUsers::new();
         users.expect_update().withf(|command| command.by.get() == 7).returning(|_| Err(UpdateUserError::EmailTaken));
-        let user = proof::signed_in(UserId::new(7).unwrap());
+        let user = proof::signed_in(user_id(7));
         let refused = Profile::new(Arc::new(users)).update(user, None, ProfilePatch::default()).await;
         assert!(matches!(refused, Err(UpdateUserError::EmailTaken)));
     }

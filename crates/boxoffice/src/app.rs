@@ -10,25 +10,36 @@ use adapter_crypto::{Bcrypt, Hs256Tokens};
 use adapter_memory::{MemoryBodies, MemorySeatChanges};
 use adapter_redis::{Redis, RedisBodies, RedisSeatChanges};
 use adapter_sql::{Sql, SqlOptions};
+use adapter_webhook::{SystemResolver, WebhookClient};
 use anyhow::{Context, anyhow, bail};
 use api::admin::{AdminServices, Inside, serve_admin};
 use api::{Draining, HttpOptions, Metrics, Services};
-use application::{Access, Accounts, Catalogue, EnsureAdminError, LiveSeats, Profile, SeatBookings, SignUp};
+use application::{
+    Access, Accounts, Catalogue, Courier, EnsureAdminError, HistoryReader, LiveSeats, Profile, SeatBookings, SignUp,
+    WebhookRegistry,
+};
 use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, SharedUsers, Tiered};
 use chrono::TimeDelta;
-use domain::ports::{Clock, Events, Passwords, Probe, Registrations, SeatChanges, Sessions, Tokens, Users};
+use domain::ports::{
+    Clock, Events, Outbox, Passwords, Probe, Registrations, SeatChanges, Sessions, StoreError, Tokens, Users,
+    WebhookSender,
+};
 use domain::{PersonName, Timestamp, User};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
+#[cfg(target_os = "linux")]
+use socket2::SockFilter;
 use socket2::SockRef;
 use tokio::net::{TcpSocket, lookup_host};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::data_folder;
 use crate::secret_file::random_secret;
 use crate::settings::{Environment, Settings};
 use crate::telemetry::{self, Gauges, TraceContext};
+use crate::welcome::Welcome;
 
 /// What an admin is called who was not given a name.
 pub(crate) const ADMIN_NAME: &str = "Administrator";
@@ -47,12 +58,14 @@ const UNSENT: u32 = 16 << 10;
 /// says.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
-/// How often what nobody needs any more is forgotten.
+/// How often ended sessions and old keys are forgotten.
 const PURGE_EVERY: Duration = Duration::from_hours(1);
 /// How long an outcome is kept with its idempotency key.
 const KEYS_KEPT: TimeDelta = TimeDelta::days(7);
 /// From the wish to stop until everything has stopped, at the latest; the last traces have two seconds more.
 const STOP_WITHIN: Duration = Duration::from_secs(27);
+/// How long before the listener closes no connection is made any more, so that those that were made are accepted.
+const ACCEPT_WITHIN: Duration = Duration::from_millis(250);
 /// How long closing the database's connections may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -61,14 +74,21 @@ pub struct Running {
     address: SocketAddr,
     shutdown_grace: Duration,
     draining: Draining,
+    listener: TcpListener,
     handle: ServerHandle,
     server: JoinHandle<std::io::Result<()>>,
     jobs: JoinSet<()>,
     sql: Sql,
     admin: Option<AdminPort>,
+    welcome: Welcome,
 }
 
 impl Running {
+    /// Says where it serves, and what is left to do.
+    pub(crate) fn announce(&self) {
+        self.welcome.say();
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -92,7 +112,14 @@ impl Running {
     /// streams end, every request in flight is answered, and the database is left in order. Ends within 30 s.
     pub async fn stop(mut self) {
         self.draining.begin();
-        sleep(self.shutdown_grace).await;
+        let accepting = ACCEPT_WITHIN.min(self.shutdown_grace);
+        sleep(self.shutdown_grace.saturating_sub(accepting)).await;
+        if let Err(error) = ignore_new_connections(&SockRef::from(&self.listener)) {
+            tracing::warn!(%error, "connections made at the last moment may be cut off");
+        }
+        // The server has the same socket, which closes with its last holder.
+        drop(self.listener);
+        sleep(accepting).await;
         let stopping = self.handle.stop(true);
         self.draining.end_streams();
         if timeout(STOP_WITHIN.saturating_sub(self.shutdown_grace), stopping).await.is_err() {
@@ -133,16 +160,17 @@ impl AdminPort {
 pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
     // Before everything that counts something.
     let metrics = telemetry::metrics()?;
-    let deadlines = settings.deadlines;
+    let deadlines = &settings.deadlines;
+    prepare(&settings)?;
     let secret = settings.signing_secret()?;
     let sql = connect(&settings, Arc::clone(&clock)).await?;
     ensure_migrated(&settings, &sql).await?;
-    let redis = settings.redis_url.as_ref().map(|url| connect_redis(url.expose(), deadlines.redis)).transpose()?;
+    let redis = settings.redis.url.as_ref().map(|url| connect_redis(url.expose(), deadlines.redis)).transpose()?;
     let shared = match &redis {
         None => None,
         Some(redis) => Some(Shared::new(redis, &secret, &sql).await?),
     };
-    let cache_options = CacheOptions { max_staleness: settings.cache_max_staleness, patience: deadlines.shared_read() };
+    let cache_options = CacheOptions { max_staleness: settings.cache.max_staleness, patience: deadlines.shared_read() };
     let cache = Cache::new(Arc::new(sql.clone()), bodies(shared.as_ref(), deadlines.far_body()), cache_options);
     let events: Arc<dyn Events> = Arc::new(CachedEvents::new(Arc::new(sql.clone()), Arc::clone(&cache)));
     let changes = seat_changes(shared);
@@ -167,13 +195,14 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     )?;
     ensure_admin(&settings, &use_cases.accounts).await?;
 
-    let listener = listen(&settings.host, settings.port)
+    let listener = listen(&settings.http.host, settings.http.port)
         .await
-        .with_context(|| format!("HOST, PORT: cannot listen on {} port {}", settings.host, settings.port))?;
+        .with_context(|| format!("HOST, PORT: cannot listen on {} port {}", settings.http.host, settings.http.port))?;
     let address = listener.local_addr()?;
+    let own_listener = listener.try_clone()?;
     let draining = Draining::default();
     let redis = redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>);
-    let admin = match settings.admin_port {
+    let admin = match settings.http.admin_port {
         None => None,
         Some(port) => {
             let services = AdminServices {
@@ -183,45 +212,70 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
                 metrics: Arc::clone(&gauges) as Arc<dyn Metrics>,
                 probe: deadlines.probe,
             };
-            Some(AdminPort::open(&settings.host, port, services, draining.clone()).await?)
+            Some(AdminPort::open(&settings.http.host, port, services, draining.clone()).await?)
         }
     };
+    let sender = webhook_sender(&settings)?;
     let services = Services {
         access: use_cases.access,
         accounts: use_cases.accounts,
         catalogue: use_cases.catalogue,
         bookings: use_cases.bookings,
+        history: Arc::new(HistoryReader::new(Arc::new(sql.clone()))),
+        webhooks: Arc::new(WebhookRegistry::new(
+            Arc::new(sql.clone()),
+            Arc::clone(&sender),
+            Arc::new(adapter_webhook::new_secret),
+            Arc::clone(&clock),
+        )),
         live: Arc::clone(&live),
         profile: use_cases.profile,
         database: Arc::new(sql.clone()),
         redis,
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&gauges) as Arc<dyn Metrics>,
-        traces: settings.otlp_endpoint.is_some().then(|| Arc::new(TraceContext) as Arc<dyn api::Traces>),
+        traces: settings.traces.endpoint.is_some().then(|| Arc::new(TraceContext) as Arc<dyn api::Traces>),
     };
     let options = HttpOptions {
-        rate_limit_per_minute: settings.rate_limit_per_minute,
-        login_attempts_per_minute: settings.login_attempts_per_minute,
-        trusted_proxies: settings.trusted_proxies.clone(),
-        allowed_origins: settings.cors_allowed_origins.clone(),
+        rate_limit_per_minute: settings.http.rate_limit_per_minute,
+        login_attempts_per_minute: settings.http.login_attempts_per_minute,
+        trusted_proxies: settings.http.trusted_proxies.clone(),
+        allowed_origins: settings.http.cors_allowed_origins.clone(),
         allow_localhost_origins: settings.environment == Environment::Development,
-        live_max_connections: settings.live_max_connections,
+        live_max_connections: settings.http.live_max_connections,
         deadlines: deadlines.http(),
     };
     let server = api::serve(listener, services, options, draining.clone()).context("the server cannot start")?;
     let handle = server.handle();
     let server = tokio::spawn(server);
 
+    let jobs = start_jobs(&settings, &sql, live, sender, gauges.metrics.clone(), clock);
+
+    let contents = sql.contents().await.ok();
+    let welcome = Welcome::new(&settings, address, admin.as_ref().map(|admin| admin.address), contents);
+    let shutdown_grace = deadlines.shutdown_grace;
+    let listener = own_listener;
+    Ok(Running { address, shutdown_grace, draining, listener, handle, server, jobs, sql, admin, welcome })
+}
+
+/// What goes on beside requests, until the program stops.
+fn start_jobs(
+    settings: &Settings,
+    sql: &Sql,
+    live: Arc<LiveSeats>,
+    sender: Arc<dyn WebhookSender>,
+    metrics: PrometheusHandle,
+    clock: Arc<dyn Clock>,
+) -> JoinSet<()> {
     let mut jobs = JoinSet::new();
     jobs.spawn(async move { live.run().await });
-    jobs.spawn(keep_metrics(gauges.metrics.clone()));
-    jobs.spawn(purge_regularly(sql.clone(), clock));
-
-    announce(&settings, address);
-    if let Some(admin) = &admin {
-        tracing::info!("operators are answered at http://{}", admin.address);
-    }
-    Ok(Running { address, shutdown_grace: deadlines.shutdown_grace, draining, handle, server, jobs, sql, admin })
+    let watched = sql.clone();
+    jobs.spawn(async move { watched.watch().await });
+    jobs.spawn(application::history::project(Arc::new(sql.clone())));
+    jobs.spawn(Courier::new(Arc::new(sql.clone()), sender, Arc::clone(&clock)).run());
+    jobs.spawn(keep_metrics(metrics));
+    jobs.spawn(purge_regularly(sql.clone(), clock, settings.news.history_kept));
+    jobs
 }
 
 /// What people can do, over adapters.
@@ -247,15 +301,18 @@ impl UseCases {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let users: Arc<dyn Users> = Arc::new(SharedUsers::new(Arc::new(sql.clone()), settings.deadlines.shared_read()));
-        let tokens: Arc<dyn Tokens> =
-            Arc::new(Hs256Tokens::new(secret, settings.jwt_previous_secret.as_ref(), settings.access_token_ttl_secs)?);
+        let tokens: Arc<dyn Tokens> = Arc::new(Hs256Tokens::new(
+            secret,
+            settings.access.jwt_previous_secret.as_ref(),
+            settings.access.access_token_ttl_secs,
+        )?);
         let accounts = Accounts::new(
             Arc::clone(&users),
             Arc::new(sql.clone()),
             Arc::clone(&passwords),
             Arc::clone(&tokens),
             Arc::clone(&clock),
-            settings.refresh_token_ttl_secs,
+            settings.access.refresh_token_ttl_secs,
         );
         Ok(Self {
             access: Arc::new(Access::new(Arc::clone(&users), Arc::clone(&tokens), clock)),
@@ -269,8 +326,8 @@ impl UseCases {
         })
     }
 
-    /// The use cases for an operator at the command line: no cache, and tokens that nobody outside
-    /// of this process accepts.
+    /// The use cases for an operator at the command line: no cache, and tokens that no other
+    /// process accepts.
     pub(crate) fn for_operator(settings: &Settings, sql: &Sql, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let (events, registrations) = (Arc::new(sql.clone()), Arc::new(sql.clone()));
         Self::new(settings, &random_secret()?, sql, events, registrations, passwords(settings), clock)
@@ -280,25 +337,45 @@ impl UseCases {
 /// Hashes passwords on every core.
 fn passwords(settings: &Settings) -> Arc<Bcrypt> {
     let cores = available_parallelism().map_or(1, usize::from);
-    let bcrypt = Bcrypt::new(settings.bcrypt_cost, cores, cores * WAITING_PER_CORE);
+    let bcrypt = Bcrypt::new(settings.access.bcrypt_cost, cores, cores * WAITING_PER_CORE);
     Arc::new(bcrypt.with_patience(settings.deadlines.password_queue))
+}
+
+/// Sees to it that the embedded database has a place to be; a server needs none.
+pub(crate) fn prepare(settings: &Settings) -> anyhow::Result<()> {
+    settings.database.url.sqlite_file().map_or(Ok(()), |file| data_folder::prepare(&file))
 }
 
 /// Connects to the database.
 pub(crate) async fn connect(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Sql> {
-    let url = settings.database_url.expose().to_owned();
-    let options = SqlOptions { url, pool_size: settings.database_pool_size, deadlines: settings.deadlines.sql() };
-    Sql::connect(&options, clock)
-        .await
-        .with_context(|| format!("DATABASE_URL: cannot connect to {}", settings.database_url))
+    let url = settings.database.url.expose().to_owned();
+    let options = SqlOptions { url, pool_size: settings.database.pool_size, deadlines: settings.deadlines.sql() };
+    Sql::connect(&options, clock).await.map_err(|error| match error {
+        StoreError::Unavailable(why) => anyhow!("DATABASE_URL: cannot use {}: {why}", settings.database.url),
+        StoreError::Fault(why) | StoreError::OutcomeUnknown(why) => anyhow!("DATABASE_URL: {why}"),
+    })
+}
+
+/// The same, and follows the database to another server while the command runs.
+pub(crate) async fn connect_for_a_command(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Sql> {
+    let sql = connect(settings, clock).await?;
+    let watched = sql.clone();
+    tokio::spawn(async move { watched.watch().await });
+    Ok(sql)
 }
 
 /// Brings the database up to date, or says that it is not.
 pub(crate) async fn ensure_migrated(settings: &Settings, sql: &Sql) -> anyhow::Result<()> {
-    if settings.database_migrate {
-        return sql.migrate_up().await.context("the database could not be migrated");
+    if settings.database.migrate { migrate(sql).await } else { refuse_behind(sql).await }
+}
+
+/// Makes every change of the schema that is missing, and says how many there were.
+pub(crate) async fn migrate(sql: &Sql) -> anyhow::Result<()> {
+    let made = sql.migrate_up().await.context("the database could not be migrated")?;
+    if made > 0 {
+        tracing::info!("schema: {made} {} made", if made == 1 { "change" } else { "changes" });
     }
-    refuse_behind(sql).await
+    Ok(())
 }
 
 /// Says which migrations are pending, if any.
@@ -313,7 +390,8 @@ pub(crate) async fn refuse_behind(sql: &Sql) -> anyhow::Result<()> {
 
 /// Makes the admin of the settings, unless there is one of that address.
 async fn ensure_admin(settings: &Settings, accounts: &Accounts) -> anyhow::Result<()> {
-    let (Some(email), Some(password)) = (settings.admin_email.clone(), settings.admin_password.clone()) else {
+    let (Some(email), Some(password)) = (settings.access.admin_email.clone(), settings.access.admin_password.clone())
+    else {
         return Ok(());
     };
     let shown = email.clone();
@@ -366,6 +444,17 @@ fn seat_changes(shared: Option<Shared>) -> Arc<dyn SeatChanges> {
     }
 }
 
+/// What posts facts to receivers: to public addresses, and in development to this machine.
+fn webhook_sender(settings: &Settings) -> anyhow::Result<Arc<dyn WebhookSender>> {
+    let allowed = match (&settings.news.webhook_allowed_networks, settings.environment) {
+        (Some(networks), _) => networks.clone(),
+        (None, Environment::Development) => vec!["127.0.0.0/8".parse()?, "::1/128".parse()?],
+        (None, Environment::Production) => Vec::new(),
+    };
+    let client = WebhookClient::new(allowed, Arc::new(SystemResolver));
+    Ok(Arc::new(client.map_err(|cause| anyhow!("webhooks cannot be sent: {cause}"))?))
+}
+
 async fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
     let address = lookup_host((host, port)).await?.next().context("the name has no address")?;
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -389,6 +478,40 @@ fn bound_what_waits(_: &SockRef<'_>) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Has the system refuse new connections, or drop what asks for them, while those that were made are accepted. A client
+/// repeats what was dropped after a second and is refused then, when the listener is closed; a proxy asks another instance.
+/// Without this, the system goes on making connections that are never accepted, and resets them when the listener closes:
+/// a write that was sent on one has an unknown outcome.
+#[cfg(target_os = "linux")]
+fn ignore_new_connections(listener: &SockRef<'_>) -> std::io::Result<()> {
+    // Some kernels let only root attach a filter. All of them since 5.7 let any user bind a socket to a device: then no
+    // connection from outside finds the listener.
+    drop_new_connections(listener).or_else(|_| listener.bind_device(Some(b"lo")))
+}
+
+#[cfg(target_os = "linux")]
+fn drop_new_connections(listener: &SockRef<'_>) -> std::io::Result<()> {
+    // In classic BPF, over the TCP header: a segment with ACK or RST set belongs to a connection that is being made.
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_ANY_SET: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    const FLAGS: u32 = 13;
+    const ACK_OR_RST: u32 = 0x14;
+    listener.attach_filter(&[
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
+        SockFilter::new(JUMP_IF_ANY_SET, 1, 0, ACK_OR_RST),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ])
+}
+
+/// Elsewhere, connections of the last moment are cut off.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
+fn ignore_new_connections(_: &SockRef<'_>) -> std::io::Result<()> {
+    Ok(())
+}
+
 /// Folds histograms into their buckets, every few seconds.
 async fn keep_metrics(metrics: PrometheusHandle) {
     let mut ticks = interval(telemetry::UPKEEP);
@@ -399,8 +522,8 @@ async fn keep_metrics(metrics: PrometheusHandle) {
     }
 }
 
-/// Forgets, every hour, sessions that have ended and outcomes whose keys are too old.
-async fn purge_regularly(sql: Sql, clock: Arc<dyn Clock>) {
+/// Forgets, every hour, sessions that have ended, outcomes whose keys are too old, and history.
+async fn purge_regularly(sql: Sql, clock: Arc<dyn Clock>, history_kept: Duration) {
     let mut ticks = interval(PURGE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -414,15 +537,9 @@ async fn purge_regularly(sql: Sql, clock: Arc<dyn Clock>) {
             Ok(keys) => tracing::debug!(keys, "forgot old idempotency keys"),
             Err(error) => tracing::warn!(%error, "old idempotency keys could not be forgotten"),
         }
+        match sql.drop_history(Timestamp::new(now.as_datetime() - history_kept)).await {
+            Ok(facts) => tracing::debug!(facts, "dropped old history"),
+            Err(error) => tracing::warn!(%error, "old history could not be dropped"),
+        }
     }
-}
-
-fn announce(settings: &Settings, address: SocketAddr) {
-    let redis = settings.redis_url.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-    tracing::info!(
-        environment = settings.environment.as_str(),
-        database = %settings.database_url,
-        redis,
-        "serving http://{address}, its API is explained at http://{address}/api"
-    );
 }

@@ -1,22 +1,23 @@
 //! The commands of the program.
 
 use std::env;
-use std::io::{self, BufRead};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use application::{EnsureAdminError, SignUp};
 use clap::{Parser, Subcommand};
+use domain::Password;
 use domain::ports::{Audit, Clock};
-use domain::{EmailAddress, Invalid, Password, PersonName};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::app::{self, ADMIN_NAME, UseCases};
+use crate::app::{self, UseCases};
 use crate::clock::SystemClock;
+use crate::create_admin::CreateAdmin;
+use crate::misused::Misused;
+use crate::output::{complain, say};
 use crate::settings::{Environment, Purpose, Settings, WrongSettings};
-use crate::stdout::say;
 use crate::{descriptors, seed, telemetry};
 
 /// Something went wrong.
@@ -45,25 +46,15 @@ enum Command {
     },
     /// Fill the database with the people and events of a demonstration; safe to repeat
     Seed {
-        /// The password of everybody in the demonstration; in production there is no default
+        /// The password of all users of the demonstration; in production there is no default
         #[arg(long)]
         password: Option<String>,
     },
-    /// Make an admin's account
-    CreateAdmin {
-        /// How they log in (default: `ADMIN_EMAIL`)
-        #[arg(long)]
-        email: Option<String>,
-        /// How they are called
-        #[arg(long, default_value = ADMIN_NAME)]
-        name: String,
-        /// Their password, or - to read it from standard input (default: `ADMIN_PASSWORD`)
-        #[arg(long)]
-        password: Option<String>,
-    },
+    /// Make an admin: a new account, or one that exists
+    CreateAdmin(CreateAdmin),
     /// Print the OpenAPI document, and nothing else
     Openapi,
-    /// Verify that seats and registrations agree in the database
+    /// Verify that seats and registrations agree in the database, and that every value is one that the API takes
     Check,
 }
 
@@ -83,11 +74,11 @@ pub async fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             if let Some(wrong) = error.downcast_ref::<WrongSettings>() {
-                eprintln!("{wrong}");
+                complain(&wrong.to_string());
                 return ExitCode::from(MISUSED);
             }
-            eprintln!("boxoffice: {error:#}");
-            ExitCode::from(FAILED)
+            complain(&format!("boxoffice: {error:#}"));
+            ExitCode::from(if error.is::<Misused>() { MISUSED } else { FAILED })
         }
     }
 }
@@ -98,6 +89,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve => {
             let settings = Settings::load(Purpose::Serve, env::vars_os(), Path::new(""))?;
             let traces = telemetry::log_and_trace(&settings)?;
+            warn_of(&settings);
             let served = serve(settings, clock).await;
             if let Some(traces) = traces {
                 traces.flush().await;
@@ -106,7 +98,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Migrate { direction } => migrate(&load()?, direction.unwrap_or(Direction::Up), clock).await,
         Command::Seed { password } => fill(&load()?, password, clock).await,
-        Command::CreateAdmin { email, name, password } => create_admin(&load()?, email, &name, password, clock).await,
+        Command::CreateAdmin(command) => command.run(&load()?, clock).await,
         Command::Openapi => {
             say(&api::openapi_json())?;
             Ok(ExitCode::SUCCESS)
@@ -119,7 +111,14 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
 fn load() -> Result<Settings, WrongSettings> {
     let settings = Settings::load(Purpose::Operate, env::vars_os(), Path::new(""))?;
     telemetry::log_to_stderr(&settings);
+    warn_of(&settings);
     Ok(settings)
+}
+
+fn warn_of(settings: &Settings) {
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
 }
 
 async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
@@ -129,6 +128,7 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Exit
         started = app::start(settings, clock) => started?,
         () = wish.heard() => return Ok(ExitCode::SUCCESS),
     };
+    running.announce();
     tokio::select! {
         error = running.ended() => return Err(error),
         () = wish.heard() => tracing::info!("stopping; a second signal stops at once"),
@@ -166,9 +166,14 @@ impl StopWish {
 }
 
 async fn migrate(settings: &Settings, direction: Direction, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
-    let sql = app::connect(settings, clock).await?;
+    if matches!(direction, Direction::Up) {
+        app::prepare(settings)?;
+    } else {
+        refuse_missing(settings)?;
+    }
+    let sql = app::connect_for_a_command(settings, clock).await?;
     match direction {
-        Direction::Up => sql.migrate_up().await.context("the database could not be migrated")?,
+        Direction::Up => app::migrate(&sql).await?,
         Direction::Down => sql.migrate_down().await.context("the last migration could not be taken back")?,
         Direction::Status => {}
     }
@@ -185,11 +190,12 @@ async fn fill(settings: &Settings, password: Option<String>, clock: Arc<dyn Cloc
         (Some(password), _) => password,
         (None, Environment::Development) => seed::PASSWORD.to_owned(),
         (None, Environment::Production) => {
-            bail!("seed: --password is needed in production, where everybody knows the default one")
+            return Err(Misused("--password is needed in production: the default one is public".to_owned()).into());
         }
     };
-    let password = Password::parse(&password).map_err(|invalid| refused("--password", invalid))?;
-    let sql = app::connect(settings, Arc::clone(&clock)).await?;
+    let password = Password::parse(&password).map_err(|invalid| Misused(format!("--password: {invalid}")))?;
+    app::prepare(settings)?;
+    let sql = app::connect_for_a_command(settings, Arc::clone(&clock)).await?;
     app::ensure_migrated(settings, &sql).await?;
     let use_cases = UseCases::for_operator(settings, &sql, Arc::clone(&clock))?;
     let planted = seed::plant(&use_cases, &password, clock.as_ref()).await?;
@@ -203,54 +209,9 @@ async fn fill(settings: &Settings, password: Option<String>, clock: Arc<dyn Cloc
     Ok(ExitCode::SUCCESS)
 }
 
-async fn create_admin(
-    settings: &Settings,
-    email: Option<String>,
-    name: &str,
-    password: Option<String>,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<ExitCode> {
-    let email = match email {
-        Some(raw) => Some(EmailAddress::parse(&raw).map_err(|invalid| refused("--email", invalid))?),
-        None => settings.admin_email.clone(),
-    };
-    let password = match password.as_deref() {
-        Some("-") => Some(first_line_of_stdin()?),
-        Some(raw) => Some(raw.to_owned()),
-        None => None,
-    };
-    let password = match password {
-        Some(raw) => Some(Password::parse(&raw).map_err(|invalid| refused("--password", invalid))?),
-        None => settings.admin_password.clone(),
-    };
-    let email = email.context("create-admin: --email or ADMIN_EMAIL is needed")?;
-    let password = password.context("create-admin: --password or ADMIN_PASSWORD is needed")?;
-    let name = PersonName::parse(name).map_err(|invalid| refused("--name", invalid))?;
-
-    let sql = app::connect(settings, Arc::clone(&clock)).await?;
-    app::ensure_migrated(settings, &sql).await?;
-    let use_cases = UseCases::for_operator(settings, &sql, clock)?;
-    let before = use_cases.users.credentials(&email).await?;
-    let ensured = use_cases.accounts.ensure_admin(SignUp { name, email: email.clone(), password }).await;
-    sql.close().await;
-    match ensured {
-        Ok(_) if before.is_some() => {
-            say(&format!("{email} is an admin already; nothing was changed"))?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Ok(admin) => {
-            say(&format!("{email} is an admin now (user {})", admin.id))?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(EnsureAdminError::OrdinaryAccount) => {
-            bail!("{email} belongs to an ordinary account, which is not raised: choose another address")
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
 async fn check(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
-    let sql = app::connect(settings, clock).await?;
+    refuse_missing(settings)?;
+    let sql = app::connect_for_a_command(settings, clock).await?;
     app::refuse_behind(&sql).await?;
     let found = sql.inconsistencies().await?;
     sql.close().await;
@@ -258,21 +219,22 @@ async fn check(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Exi
         say(&inconsistency.to_string())?;
     }
     if found.is_empty() {
-        say("consistent: every event's seats agree with its registrations, and the programme with its events")?;
+        say("consistent: every event's seats agree with its registrations, the programme with its events, \
+             and every value with the rules of the API")?;
         Ok(ExitCode::SUCCESS)
     } else {
         Ok(ExitCode::from(FAILED))
     }
 }
 
-fn first_line_of_stdin() -> anyhow::Result<String> {
-    let mut line = String::new();
-    io::stdin().lock().read_line(&mut line).context("the password could not be read from standard input")?;
-    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
-}
-
-fn refused(argument: &str, invalid: Invalid) -> anyhow::Error {
-    anyhow::anyhow!("{argument}: {invalid}")
+/// Says that there is no `SQLite` file, for a command that looks at a database and must not make one.
+fn refuse_missing(settings: &Settings) -> anyhow::Result<()> {
+    match settings.database.url.sqlite_file() {
+        Some(file) if !file.exists() => {
+            bail!("DATABASE_URL: there is no database at {}: `boxoffice migrate` makes one", file.display())
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use domain::ports::Clock;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the port through which everybody else asks")]
+    #[expect(clippy::disallowed_methods, reason = "this is the port through which all other code asks")]
     fn now(&self) -> Timestamp {
         Timestamp::new(chrono::Utc::now())
     }

@@ -1,14 +1,15 @@
-//! How long each hop of a request may take, from the client to the disk.
+//! What follows from the deadlines that an operator can set; `config/default.toml` tells what happens when one passes.
 //!
-//! `config/default.toml` tells what happens when a deadline passes. An inner one has to be shorter than
-//! the one around it, or it would never be the one that passes: settings in which it is not are refused.
-//! What follows from several deadlines is derived here and by [`SqlDeadlines`], and nowhere else.
+//! An inner deadline has to be shorter than the one around it, or it would never be the one that passes: settings in
+//! which it is not are refused. What follows is derived here and by [`SqlDeadlines`], and nowhere else.
 
 use std::fmt;
 use std::time::Duration;
 
 use adapter_sql::SqlDeadlines;
 use api::HttpDeadlines;
+
+use crate::settings::deadlines::Deadlines;
 
 /// What is left of a request's time when its store has been given up: to render the answer, and to send it.
 const TO_ANSWER: Duration = Duration::from_millis(300);
@@ -18,35 +19,6 @@ const TO_SHARE: Duration = Duration::from_millis(100);
 
 /// By how much a reader waits longer for a far body than Redis is given, so as to get an answer in time.
 const TO_FETCH: Duration = Duration::from_millis(10);
-
-/// The deadlines that an operator can set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadlines {
-    /// `HEAD_TIMEOUT`: a request's head arrives.
-    pub head: Duration,
-    /// `BODY_TIMEOUT`: a request's body arrives.
-    pub body: Duration,
-    /// `REQUEST_TIMEOUT`: a request that has arrived is answered.
-    pub request: Duration,
-    /// `BOOKING_QUEUE_TIMEOUT`: an order leaves its event's line.
-    pub booking_queue: Duration,
-    /// `PASSWORD_QUEUE_TIMEOUT`: a password gets a core.
-    pub password_queue: Duration,
-    /// `DATABASE_ACQUIRE_TIMEOUT`: a connection is free, or made.
-    pub acquire: Duration,
-    /// `DATABASE_STATEMENT_TIMEOUT`: a statement has run.
-    pub statement: Duration,
-    /// `DATABASE_LOCK_TIMEOUT`: a row's lock is had.
-    pub lock: Duration,
-    /// `DATABASE_IDLE_IN_TRANSACTION_TIMEOUT`: the next statement of a transaction comes.
-    pub idle_in_transaction: Duration,
-    /// `REDIS_TIMEOUT`: Redis answers.
-    pub redis: Duration,
-    /// `PROBE_TIMEOUT`: a dependency says that it is there.
-    pub probe: Duration,
-    /// `SHUTDOWN_GRACE`: connections are still accepted.
-    pub shutdown_grace: Duration,
-}
 
 /// A deadline that can never pass before the one around it: its setting, and what is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]

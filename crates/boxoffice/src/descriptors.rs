@@ -9,7 +9,8 @@ const BESIDES_STREAMS: u64 = 1024;
 
 /// Raises the limit to what the settings ask for; where the system does not let us, says so.
 pub(crate) fn make_room(settings: &Settings) {
-    let needed = u64::from(settings.live_max_connections) + u64::from(settings.database_pool_size) + BESIDES_STREAMS;
+    let needed =
+        u64::from(settings.http.live_max_connections) + u64::from(settings.database.pool_size) + BESIDES_STREAMS;
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_none_or(|current| current >= needed) {
         return;

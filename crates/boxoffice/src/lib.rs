@@ -2,11 +2,13 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`settings`] | every setting, from the environment and `config/` |
-//! | [`deadlines`] | how long each hop of a request may take |
+//! | [`settings`] | every setting, declared once; from the environment and `config/` |
+//! | [`deadlines`] | what follows from how long each hop of a request may take |
 //! | [`app`] | adapters behind ports, use cases over ports, the server on top |
 //! | [`cli`] | the commands |
+//! | `create_admin` | the command that makes an admin |
 //! | `seed` | the people and events of a demonstration |
+//! | `welcome` | what a start says last |
 //! | [`telemetry`], [`clock`] | logs, metrics, the time of day |
 //!
 //! This room holds no rule and no query: it decides only who works with whom. It is a library so
@@ -15,11 +17,15 @@
 pub mod app;
 pub mod cli;
 pub mod clock;
+mod create_admin;
+mod data_folder;
 pub mod deadlines;
 mod descriptors;
+mod misused;
+mod output;
 mod secret_file;
 mod seed;
 pub mod settings;
-mod stdout;
 pub mod telemetry;
 pub mod url;
+mod welcome;

@@ -1,15 +1,16 @@
 //! A signing secret for those who have configured none: made once, kept in a file.
 
-use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use data_encoding::HEXLOWER;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::settings::MIN_SECRET_BYTES;
+/// The least length of a signing secret: that of the hash it keys.
+pub(crate) const MIN_SECRET_BYTES: usize = 32;
 
 /// Where the secret of this database is kept: beside its file.
 pub(crate) fn beside(database: &Path) -> PathBuf {
@@ -36,15 +37,11 @@ pub(crate) fn read_or_make(path: &Path) -> anyhow::Result<SecretString> {
     Ok(secret.into())
 }
 
-/// A secret nobody has seen: 256 random bits, in hexadecimal.
+/// A new secret: 256 random bits, in hexadecimal.
 pub(crate) fn random_secret() -> anyhow::Result<SecretString> {
     let mut bytes = [0_u8; 32];
     getrandom::fill(&mut bytes).context("the system has no random numbers")?;
-    let text = bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    Ok(text.into())
+    Ok(HEXLOWER.encode(&bytes).into())
 }
 
 /// Makes the file appear with its whole content, for its owner alone, unless it is there already:
@@ -67,7 +64,7 @@ fn keep(path: &Path, secret: &SecretString) -> io::Result<()> {
     }
 }
 
-fn random_suffix() -> io::Result<String> {
+pub(crate) fn random_suffix() -> io::Result<String> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))

@@ -1,6 +1,6 @@
 //! The people and events of a demonstration.
 //!
-//! Everything goes through the use cases, so it obeys the same rules as everybody's bookings and may
+//! Everything goes through the use cases, so it obeys the same rules as the bookings of users and may
 //! run beside a server. What is there already is left as it is: people are known by their address,
 //! events by title and venue, bookings by person and event. An event carries an idempotency key, so
 //! that two seeds at once plant it once.
@@ -10,18 +10,17 @@ use std::collections::HashSet;
 use anyhow::Context;
 use application::{Admin, SignUp, SignUpError, SignedIn};
 use chrono::{Days, NaiveTime};
-use domain::event::BookingRefused;
 use domain::ports::{BookError, Clock, CreateEventError, RegistrationFilter};
 use domain::{
-    Description, EmailAddress, Event, EventDraft, EventFilter, EventId, EventTitle, Fingerprint, IdempotencyKey,
-    Invalid, KeyConflict, Once, PageRequest, Password, PersonName, SeatCount, StartsAt, Timestamp, TitleSearch, User,
-    Venue,
+    BookingRefused, Description, EmailAddress, Event, EventDraft, EventFilter, EventId, EventTitle, Fingerprint,
+    IdempotencyKey, Invalid, KeyConflict, Once, PageRequest, Password, PersonName, SeatCount, StartsAt, Timestamp,
+    TitleSearch, User, Venue,
 };
 use sha2::{Digest, Sha256};
 
 use crate::app::UseCases;
 
-/// The password of everybody in the demonstration, unless another is asked for.
+/// The password of every demonstration account, unless another is asked for.
 pub(crate) const PASSWORD: &str = "box-office-demo";
 
 const ADMIN: Person = Person { name: "Box Office", email: "admin@example.com" };
@@ -122,7 +121,7 @@ const HOURS: [u32; 5] = [20, 19, 11, 21, 15];
 
 /// What a demonstration has, and how much of it is new.
 pub(crate) struct Planted {
-    /// Everybody in it, and whether they log in with the password that was asked for: an account
+    /// Its users, and whether they log in with the password that was asked for: an account
     /// that was there before may have one of its own.
     pub(crate) people: Vec<(User, bool)>,
     /// The events that were put on the programme just now.
@@ -155,7 +154,7 @@ pub(crate) async fn plant(use_cases: &UseCases, password: &Password, clock: &dyn
     Ok(planted)
 }
 
-/// Somebody who books.
+/// A user who books.
 struct Guest {
     proof: SignedIn,
     /// The events they have booked before, given back or not.
@@ -178,7 +177,7 @@ impl Guest {
         }
         match use_cases.bookings.book(self.proof.into(), None, event).await {
             Ok(_) => Ok(true),
-            // Somebody else was there first, the show is over, or an admin took it off.
+            // Another user was first, the show is over, or an admin took it off.
             Err(
                 BookError::Refused(
                     BookingRefused::AlreadyRegistered | BookingRefused::SoldOut | BookingRefused::Started,
@@ -347,7 +346,7 @@ mod tests {
         let second = plant(&use_cases, &other, clock.as_ref()).await.unwrap();
         assert_eq!((second.new_events, second.new_bookings), (0, 0));
         assert_eq!(second.people.len(), GUESTS.len() + 1);
-        assert!(second.people.iter().all(|(_, proved)| !proved), "nobody's password was changed");
+        assert!(second.people.iter().all(|(_, proved)| !proved), "no password was changed");
         assert!(sql.inconsistencies().await.unwrap().is_empty());
         sql.close().await;
     }

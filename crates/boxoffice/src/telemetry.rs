@@ -1,5 +1,6 @@
 //! Logs to standard error, the metrics that `/metrics` shows, and traces for a collector.
 
+mod collector;
 mod gauges;
 mod metrics;
 mod traces;
@@ -7,13 +8,14 @@ mod traces;
 use std::io::{self, IsTerminal};
 
 use tracing::Subscriber;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-use crate::settings::{LogFormat, Settings};
+use crate::settings::{LogFormat, Settings, log_level};
 
 pub(crate) use gauges::Gauges;
 pub(crate) use metrics::{UPKEEP, metrics};
@@ -48,9 +50,16 @@ where
     Box::new(Registry::default().with(log_filter(settings)).with(lines(settings, writer, colours)))
 }
 
-/// What is logged. Spans for traces are not.
+/// What libraries say at `info` of every migration, every notice of Postgres and every worker: it would bury the lines
+/// that an operator looks for.
+const CHATTER: &str = "actix_server=warn,sea_orm_migration=warn,sqlx::postgres::notice=warn";
+
+/// What is logged. Spans for traces are not, and chatter only at `debug`, or where the settings name its target.
 fn log_filter(settings: &Settings) -> EnvFilter {
-    EnvFilter::new(format!("{},{}=off", settings.log_filter, traces::TARGET))
+    let filter = &settings.log.filter;
+    let chatter = if log_level(filter) == Some(LevelFilter::INFO) { CHATTER } else { "" };
+    // The last directive for a target counts.
+    EnvFilter::new(format!("{chatter},{filter},{}=off", traces::TARGET))
 }
 
 fn lines<S, W>(settings: &Settings, writer: W, colours: bool) -> Box<dyn Layer<S> + Send + Sync>
@@ -59,7 +68,7 @@ where
     W: for<'line> MakeWriter<'line> + Send + Sync + 'static,
 {
     let form = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
-    match settings.log_format {
+    match settings.log.format {
         LogFormat::Json => Box::new(form.json().flatten_event(true)),
         LogFormat::Pretty => Box::new(form),
     }

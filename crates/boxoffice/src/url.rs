@@ -1,19 +1,28 @@
-//! Addresses of stores: they may hold a password, and are shown without it.
+//! Addresses of stores, which may hold a password and are shown without it, and that of a collector.
+//!
+//! The crate `url` reads what it can. It cannot read these:
+//!
+//! - `sqlite://data/box.db` and `sqlite:box.db`, whose first folder it takes for a host;
+//! - `postgres://u:p@a:5432,b:5433/db`, because what stands between the first `:` and the path is no port;
+//! - `postgres://u:p@/db?host=/run/postgresql`, because a user needs a host.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
+use url::{Position, Url};
 
 /// The address of the database: a `SQLite` file, or a Postgres server.
-#[derive(Clone)]
-pub struct DatabaseUrl(SecretString);
+#[derive(Debug, Clone)]
+pub struct DatabaseUrl(Address);
 
 impl DatabaseUrl {
-    /// Reads `sqlite:…` or `postgres:…`.
+    pub(crate) const MUST: &str = "must be sqlite://<file> or postgres://<user>:<password>@<host>/<database>";
+
+    /// Reads `sqlite:…` or `postgres:…`. Where the servers of a `postgres:…` are is the adapter's to read.
     pub(crate) fn parse(raw: &str) -> Result<Self, &'static str> {
-        let url = Self(raw.into());
+        let url = Self(Address { whole: raw.into(), shown: without_password(raw) });
         if let Some(file) = url.sqlite_file() {
             let in_memory = file.as_os_str() == ":memory:" || raw.contains("mode=memory");
             return match file {
@@ -26,7 +35,7 @@ impl DatabaseUrl {
         let server = raw.strip_prefix("postgres://").or_else(|| raw.strip_prefix("postgresql://"));
         match server {
             Some(server) if !server.is_empty() => Ok(url),
-            _ => Err("must be sqlite://<file> or postgres://<user>:<password>@<host>/<database>"),
+            _ => Err(Self::MUST),
         }
     }
 
@@ -40,94 +49,118 @@ impl DatabaseUrl {
 
     /// The address with its password, for the adapter alone.
     pub fn expose(&self) -> &str {
-        self.0.expose_secret()
+        self.0.whole.expose_secret()
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    /// The address without its password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.shown)
     }
 }
 
 /// The address of a Redis server.
-#[derive(Clone)]
-pub struct RedisUrl(SecretString);
+#[derive(Debug, Clone)]
+pub struct RedisUrl(Address);
 
 impl RedisUrl {
+    pub(crate) const MUST: &str = "must be redis://<host>:<port>, with :<password>@ before the host if it has one";
+
     /// Reads `redis://…`.
     pub(crate) fn parse(raw: &str) -> Result<Self, &'static str> {
-        const FORM: &str = "must be redis://<host>:<port>, with :<password>@ before the host if it has one";
         if raw.starts_with("rediss:") {
             return Err("must not be rediss: because TLS to Redis is not supported: write redis://<host>:<port>");
         }
-        match raw.strip_prefix("redis://") {
-            Some(server) if !server.is_empty() && !server.starts_with('/') => Ok(Self(raw.into())),
-            _ => Err(FORM),
+        let url = Url::parse(raw).map_err(|_| Self::MUST)?;
+        if url.scheme() != "redis" || url.host_str().is_none_or(str::is_empty) {
+            return Err(Self::MUST);
         }
+        Ok(Self(Address::of(url)))
     }
 
     /// The address with its password, for the adapter alone.
     pub fn expose(&self) -> &str {
-        self.0.expose_secret()
+        self.0.whole.expose_secret()
+    }
+}
+
+impl fmt::Display for RedisUrl {
+    /// The address without its password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.shown)
     }
 }
 
 /// The address of a collector of traces, which speaks OTLP over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OtlpUrl(String);
+pub struct OtlpUrl(Url);
 
 impl OtlpUrl {
+    pub(crate) const MUST: &str =
+        "must be http://<host>:<port>, where a collector takes OTLP over HTTP (4318 by default)";
+
     /// Reads `http://host[:port][/path]`.
     pub(crate) fn parse(raw: &str) -> Result<Self, &'static str> {
-        const FORM: &str = "must be http://<host>:<port>, where a collector takes OTLP over HTTP (4318 by default)";
-        let raw = raw.trim();
-        if raw.starts_with("https:") {
+        let url = Url::parse(raw).map_err(|_| Self::MUST)?;
+        if url.scheme() == "https" {
             return Err("must not be https: because TLS to the collector is not supported: \
                         write the http:// address of one nearby, which passes traces on");
         }
-        let server = raw.strip_prefix("http://").unwrap_or_default();
-        let authority = server.split('/').next().unwrap_or_default();
-        let host = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => match port.parse::<u16>() {
-                Ok(1..) => host,
-                _ => return Err(FORM),
-            },
-            _ => authority,
-        };
-        let plain = raw.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '@' | '"' | '<' | '>' | '\\'));
-        if host.is_empty() || !plain {
-            return Err(FORM);
+        // `url` takes any slashes before the host, and an address that holds more than a host, a port and a path.
+        let other = |c: char| !c.is_ascii_graphic() || matches!(c, '?' | '#' | '@' | '"' | '<' | '>' | '\\');
+        let rest = raw.trim().strip_prefix("http://").ok_or(Self::MUST)?;
+        if rest.starts_with('/') || rest.contains(other) || url.port() == Some(0) {
+            return Err(Self::MUST);
         }
-        Ok(Self(raw.trim_end_matches('/').to_owned()))
+        Ok(Self(url))
     }
 
     /// Where traces are sent.
     pub(crate) fn traces(&self) -> String {
-        format!("{}/v1/traces", self.0)
+        format!("{self}/v1/traces")
     }
 }
 
 impl fmt::Display for OtlpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.0.as_str().trim_end_matches('/'))
     }
 }
 
-macro_rules! shown_without_password {
-    ($($name:ident),*) => {$(
-        impl fmt::Display for $name {
-            /// The address without its password.
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&without_password(self.expose()))
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{}({self})", stringify!($name))
-            }
-        }
-    )*};
+/// An address that may hold a password, and what of it may be shown.
+#[derive(Clone)]
+struct Address {
+    whole: SecretString,
+    shown: String,
 }
 
-shown_without_password!(DatabaseUrl, RedisUrl);
+impl Address {
+    /// An address that `url` can read.
+    fn of(mut url: Url) -> Self {
+        let whole = url.as_str().into();
+        // A / ? or # of a password that is not escaped ends the host, and the rest of the password follows.
+        if url[Position::AfterHost..].contains('@') {
+            return Self { whole, shown: format!("{}://***", url.scheme()) };
+        }
+        if url.password().is_some() {
+            // Fails for addresses without a host, which have no password.
+            let _ = url.set_password(Some("***"));
+        }
+        // They may hold another.
+        url.set_query(None);
+        url.set_fragment(None);
+        Self { whole, shown: url.into() }
+    }
+}
 
-/// An address with `***` for its password and without its parameters, which may hold another. When
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// The address of a database with `***` for its password and without its parameters, which may hold another. When
 /// in doubt about where the password ends, only the scheme is left.
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
@@ -159,12 +192,23 @@ mod tests {
             ("postgres://ada:s3/cret@db/box", "postgres://***"),
             ("postgres://ada:s3@cret@db/box", "postgres://***"),
             ("postgres://ada:s3?cret@db/box", "postgres://***"),
+            ("postgres://ada:s3cret@db:5432,[::1]:5433/box", "postgres://ada:***@db:5432,[::1]:5433/box"),
+            ("postgres://ada:s3cret@/box?host=/run/postgresql", "postgres://ada:***@/box"),
+            ("postgres://%2Frun%2Fpostgresql/box", "postgres://%2Frun%2Fpostgresql/box"),
         ] {
             let url = DatabaseUrl::parse(url).unwrap();
             assert_eq!(url.to_string(), shown);
             assert_eq!(format!("{url:?}"), format!("DatabaseUrl({shown})"));
         }
-        assert_eq!(RedisUrl::parse("redis://:s3cret@cache:6379/1").unwrap().to_string(), "redis://:***@cache:6379/1");
+        for (url, shown) in [
+            ("redis://:s3cret@cache:6379/1", "redis://:***@cache:6379/1"),
+            ("redis://ada:s3cret@[::1]", "redis://ada:***@[::1]"),
+            ("redis://cache/0?protocol=resp3&password=s3cret", "redis://cache/0"),
+            ("redis://s3#cret@cache", "redis://***"),
+        ] {
+            let url = RedisUrl::parse(url).unwrap();
+            assert_eq!((url.to_string(), format!("{url:?}")), (shown.to_owned(), format!("RedisUrl({shown})")));
+        }
     }
 
     #[test]

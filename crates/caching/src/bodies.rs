@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tracing::Instrument;
 
-use crate::rounds::Rounds;
+use crate::shared_reads::SharedReads;
 use crate::{Key, Snapshot};
 
 /// A place for bodies.
@@ -31,7 +31,7 @@ pub trait Bodies: Send + Sync {
 pub struct Tiered {
     near: Arc<dyn Bodies>,
     far: Arc<dyn Bodies>,
-    fetches: Rounds<Key, (), Option<Arc<Snapshot>>>,
+    fetches: SharedReads<Key, (), Option<Arc<Snapshot>>>,
     puts: Arc<Semaphore>,
     runtime: Handle,
 }
@@ -50,7 +50,7 @@ impl Tiered {
         let runtime = Handle::current();
         let fetches = {
             let (near, far) = (Arc::clone(&near), Arc::clone(&far));
-            Rounds::new("fetch body", runtime.clone(), 1, patience, move |key: Key, _| {
+            SharedReads::new("fetch body", runtime.clone(), 1, patience, move |key: Key, _| {
                 let (near, far) = (Arc::clone(&near), Arc::clone(&far));
                 async move {
                     // The round before this one may have brought it.
@@ -139,21 +139,20 @@ pub(crate) mod sample {
 
 #[cfg(test)]
 mod tests {
-    use domain::EventId;
+    use domain::sample::{event, event_id};
     use tokio::task::yield_now;
 
     use super::sample::Shelf;
     use super::*;
-    use crate::snapshot::sample::event;
 
     const PATIENCE: Duration = Duration::from_millis(90);
 
     fn key(id: u64) -> Key {
-        Key::Event(EventId::new(id).unwrap())
+        Key::Event(event_id(id))
     }
 
     fn body(id: u64) -> Arc<Snapshot> {
-        Arc::new(Snapshot::Event(event(id, 1).into()))
+        Arc::new(Snapshot::Event(event(id).into()))
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use metrics::{Counter, counter};
 use tokio::runtime::{Handle, Id};
 
 use crate::recent::Recent;
-use crate::rounds::Rounds;
+use crate::shared_reads::SharedReads;
 use crate::{Bodies, Key, Snapshot};
 
 /// How the cache is run.
@@ -35,9 +35,9 @@ impl Default for CacheOptions {
 pub struct Cache {
     bodies: Arc<dyn Bodies>,
     /// By the runtime of those who ask: gathered there, and then with those of other runtimes.
-    confirmations: Rounds<Id, VersionQuestion, Result<Arc<VersionAnswer>, StoreError>>,
-    shared: Arc<Rounds<(), VersionQuestion, Result<Arc<VersionAnswer>, StoreError>>>,
-    recent: Option<Recent>,
+    confirmations: SharedReads<Id, VersionQuestion, Result<Arc<VersionAnswer>, StoreError>>,
+    shared: Arc<SharedReads<(), VersionQuestion, Result<Arc<VersionAnswer>, StoreError>>>,
+    recent: Option<Arc<Recent>>,
     counters: Counters,
     patience: Duration,
     runtime: Handle,
@@ -45,7 +45,7 @@ pub struct Cache {
 
 impl Cache {
     /// How many confirmations are under way at a time, of all readers and of those of a runtime: a
-    /// slow one does not hold everybody, and the rest gather in the meantime.
+    /// slow one does not hold all readers, and the rest gather in the meantime.
     const CONFIRMATIONS: usize = 2;
 
     /// A cache of what lies in `bodies`, confirmed by `versions`.
@@ -58,18 +58,30 @@ impl Cache {
     /// readers are, and has to outlive them.
     pub fn new(versions: Arc<dyn Versions>, bodies: Arc<dyn Bodies>, options: CacheOptions) -> Arc<Self> {
         let (runtime, patience) = (Handle::current(), options.patience);
-        let shared =
-            Arc::new(Rounds::new("confirm", runtime.clone(), Self::CONFIRMATIONS, patience, move |(), questions| {
-                let versions = Arc::clone(&versions);
-                async move { versions.confirm(&merged(&questions)).await.map(Arc::new) }
-            }));
+        let recent = (!options.max_staleness.is_zero()).then(|| Arc::new(Recent::new(options.max_staleness)));
+        let remembered = recent.clone();
+        let shared = Arc::new(SharedReads::new(
+            "confirm",
+            runtime.clone(),
+            Self::CONFIRMATIONS,
+            patience,
+            move |(), questions| {
+                let (versions, recent) = (Arc::clone(&versions), remembered.clone());
+                async move {
+                    let answer = versions.confirm(&merged(&questions)).await?;
+                    if let Some(recent) = recent {
+                        recent.confirmed_on(answer.timeline, Instant::now());
+                    }
+                    Ok(Arc::new(answer))
+                }
+            },
+        ));
         let all = Arc::clone(&shared);
         let confirmations =
-            Rounds::nearby("gather", Self::CONFIRMATIONS, patience, move |_, questions: Vec<VersionQuestion>| {
+            SharedReads::nearby("gather", Self::CONFIRMATIONS, patience, move |_, questions: Vec<VersionQuestion>| {
                 let shared = Arc::clone(&all);
                 async move { shared.ask((), merged(&questions)).await? }
             });
-        let recent = (!options.max_staleness.is_zero()).then(|| Recent::new(options.max_staleness));
         Arc::new(Self { bodies, confirmations, shared, recent, counters: Counters::new(), patience, runtime })
     }
 
@@ -114,15 +126,18 @@ impl Cache {
         self.counters.of(key, outcome).increment(1);
     }
 
-    /// Rounds of one load at a time for each key, on the cache's runtime.
-    pub(crate) fn loads<Q, A, F>(&self, run: impl Fn(Key, Vec<Q>) -> F + Send + Sync + 'static) -> Rounds<Key, Q, A>
+    /// Shared reads with one load at a time for each key, on the cache's runtime.
+    pub(crate) fn loads<Q, A, F>(
+        &self,
+        run: impl Fn(Key, Vec<Q>) -> F + Send + Sync + 'static,
+    ) -> SharedReads<Key, Q, A>
     where
         Key: Hash + Eq,
         Q: Send + 'static,
         A: Clone + Send + 'static,
         F: Future<Output = A> + Send + 'static,
     {
-        Rounds::new("load", self.runtime.clone(), 1, self.patience, run)
+        SharedReads::new("load", self.runtime.clone(), 1, self.patience, run)
     }
 }
 
@@ -182,13 +197,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use domain::ports::MockVersions;
-    use domain::{EventId, UserId, Version};
+    use domain::sample::{event_id, user_id};
+    use domain::{EventId, Version};
 
     use super::*;
     use crate::bodies::sample::Shelf;
 
     fn events(ids: &[u64]) -> BTreeSet<EventId> {
-        ids.iter().map(|id| EventId::new(*id).unwrap()).collect()
+        ids.iter().map(|id| event_id(*id)).collect()
     }
 
     #[tokio::test]
@@ -208,7 +224,7 @@ mod tests {
         let (one, two, three) = tokio::join!(
             cache.confirm(VersionQuestion { events: events(&[1, 2]), ..VersionQuestion::default() }),
             cache.confirm(VersionQuestion { events: events(&[2, 3]), catalogue: true, ..VersionQuestion::default() }),
-            cache.confirm(VersionQuestion { attendees: UserId::new(9).into_iter().collect(), ..Default::default() }),
+            cache.confirm(VersionQuestion { attendees: [user_id(9)].into(), ..Default::default() }),
         );
         let one = one.unwrap();
         assert!(Arc::ptr_eq(&one, &two.unwrap()) && Arc::ptr_eq(&one, &three.unwrap()));

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use domain::{EventFilter, EventId, EventOrder, EventSort, PageRequest, TitleSearch, UserId};
 use sha2::{Digest, Sha256};
 
@@ -104,7 +105,7 @@ fn write_search(f: &mut fmt::Formatter<'_>, search: &TitleSearch) -> fmt::Result
         return write!(f, "&search={encoded}");
     }
     f.write_str("&search_sha256=")?;
-    Sha256::digest(search.folded()).iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    f.write_str(&HEXLOWER.encode(&Sha256::digest(search.folded())))
 }
 
 #[cfg(test)]
@@ -112,6 +113,7 @@ mod tests {
     use std::collections::HashSet;
 
     use domain::Timestamp;
+    use domain::sample::{event_id, user_id};
     use proptest::prelude::*;
 
     use super::*;
@@ -130,8 +132,8 @@ mod tests {
 
     #[test]
     fn keys_read_as_operators_know_them() {
-        assert_eq!(Key::Event(EventId::new(17).unwrap()).to_string(), "events:detail:17");
-        assert_eq!(Key::Registrations(UserId::new(9).unwrap()).to_string(), "user:registrations:9");
+        assert_eq!(Key::Event(event_id(17)).to_string(), "events:detail:17");
+        assert_eq!(Key::Registrations(user_id(9)).to_string(), "user:registrations:9");
         assert_eq!(list(EventFilter::default()), "events:list:2:10:sort=date");
         let filter = EventFilter {
             search: TitleSearch::parse("Jazz & Été").unwrap(),
@@ -151,8 +153,8 @@ mod tests {
     fn lifetimes_are_five_ten_and_fifteen_minutes() {
         let keys = [
             Key::EventPage { filter: EventFilter::default(), page: page() },
-            Key::Event(EventId::new(1).unwrap()),
-            Key::Registrations(UserId::new(1).unwrap()),
+            Key::Event(event_id(1)),
+            Key::Registrations(user_id(1)),
         ];
         assert_eq!(keys.map(|key| key.lifetime().as_secs()), [300, 600, 900]);
     }

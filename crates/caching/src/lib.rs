@@ -11,7 +11,7 @@
 //! | `users` | [`SharedUsers`]: roles, looked up for all who ask at a time |
 //! | `bodies` | [`Bodies`], the port, and [`Tiered`]: near before far |
 //! | `key`, `snapshot`, `seal` | [`Key`], [`Snapshot`], [`Seal`]: what is kept, under which name, and how it is proved |
-//! | `rounds`, `recent` | sharing a run, remembering a confirmation |
+//! | `shared_reads`, `recent` | sharing a run, remembering a confirmation |
 //!
 //! # Why no reader sees an old state
 //!
@@ -20,9 +20,16 @@
 //! 1. **Something loaded after `t`.** A load is shared only by those who came before it began, so it
 //!    reads every write acknowledged before `t`. Nothing kept has a part in it.
 //! 2. **A body whose every version was confirmed after `t`**: in one snapshot, taken by a query that
-//!    began after the reader came, the versions in the body were the present ones. A version is raised
-//!    by the transaction that changes its row, so an equal version is an equal row; the body shows
-//!    the state of that snapshot, and every write acknowledged before `t` is in it.
+//!    began after the reader came, the versions in the body were the present ones. Equal versions are equal
+//!    rows (below), so the body shows the state of that snapshot, and every write acknowledged before `t` is
+//!    in it.
+//!
+//! Why equal versions are equal rows: a version is a row's count of its changes, raised by the transaction that
+//! makes the change, with the database's timeline above it ([`domain::Version`]). On one timeline there is one
+//! history, and in it a count is reached once. A primary that is lost takes its last commits with it, and the standby
+//! that is promoted reaches the same counts with other rows; but on a new timeline, which the server says in the
+//! statement that reads the counts. So nothing that was made from a lost commit is ever confirmed, and the price is
+//! that after a promotion everything is loaded once more.
 //!
 //! The versions in a body are never newer than its rows: an event's version is read with its row, and
 //! the label of a list is confirmed *before* the list is loaded. Should a write come between, the label
@@ -35,7 +42,8 @@
 //! from a cache for the sake of freshness, so no deletion can be late, lost or reordered.
 //!
 //! With [`CacheOptions::max_staleness`] above zero, a body confirmed on this instance less than that
-//! ago is a third answer, and the age of what readers see is bounded by it.
+//! ago is a third answer, and the age of what readers see is bounded by it. It is none any more once a confirmation
+//! of a later timeline was heard.
 
 mod bodies;
 mod cache;
@@ -47,8 +55,8 @@ pub mod fuzzing;
 mod key;
 mod recent;
 mod registrations;
-mod rounds;
 mod seal;
+mod shared_reads;
 mod snapshot;
 mod users;
 #[cfg(test)]

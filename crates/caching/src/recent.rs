@@ -4,14 +4,24 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use domain::Timeline;
+
 use crate::{Key, Snapshot};
 
-/// Remembers which bodies were confirmed within the last `max_age`.
+/// Remembers which bodies were confirmed within the last `max_age`, on the present timeline of the database.
 ///
 /// It holds no body: what the places for bodies let go of is gone here too.
 pub(crate) struct Recent {
     max_age: Duration,
-    confirmed: Mutex<HashMap<Key, (Instant, Weak<Snapshot>)>>,
+    confirmed: Mutex<Confirmed>,
+}
+
+#[derive(Default)]
+struct Confirmed {
+    timeline: Timeline,
+    /// When this timeline was first heard of, if it is not the one that was there from the start.
+    since: Option<Instant>,
+    bodies: HashMap<Key, (Instant, Weak<Snapshot>)>,
 }
 
 impl Recent {
@@ -25,14 +35,18 @@ impl Recent {
     /// The body of this key, if it was confirmed less than `max_age` before `now`.
     pub(crate) fn get(&self, key: &Key, now: Instant) -> Option<Arc<Snapshot>> {
         let confirmed = self.confirmed();
-        let (at, body) = confirmed.get(key)?;
+        let (at, body) = confirmed.bodies.get(key)?;
         if self.is_young(*at, now) { body.upgrade() } else { None }
     }
 
-    /// Notes that the body was confirmed to somebody who came at `asked`; what was confirmed later
+    /// Notes that the body was confirmed to a reader who came at `asked`; what was confirmed later
     /// stands.
     pub(crate) fn note(&self, key: &Key, body: &Arc<Snapshot>, asked: Instant) {
         let mut confirmed = self.confirmed();
+        if confirmed.since.is_some_and(|since| since > asked) {
+            return;
+        }
+        let confirmed = &mut confirmed.bodies;
         if confirmed.get(key).is_some_and(|(at, _)| *at > asked) {
             return;
         }
@@ -45,30 +59,39 @@ impl Recent {
         confirmed.insert(key.clone(), (asked, Arc::downgrade(body)));
     }
 
+    /// Takes note of the timeline of a confirmation made at `now`. What was confirmed on an earlier one may be lost:
+    /// it is forgotten, and so will be what is still on its way to those who asked before.
+    pub(crate) fn confirmed_on(&self, timeline: Timeline, now: Instant) {
+        let mut confirmed = self.confirmed();
+        if timeline > confirmed.timeline {
+            *confirmed = Confirmed { timeline, since: Some(now), bodies: HashMap::new() };
+        }
+    }
+
     fn is_young(&self, at: Instant, now: Instant) -> bool {
         now.saturating_duration_since(at) < self.max_age
     }
 
-    fn confirmed(&self) -> MutexGuard<'_, HashMap<Key, (Instant, Weak<Snapshot>)>> {
+    fn confirmed(&self) -> MutexGuard<'_, Confirmed> {
         self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use domain::EventId;
+    use domain::sample::{event, event_id};
+    use domain::{Event, Version};
 
     use super::*;
-    use crate::snapshot::sample::event;
 
     const AGE: Duration = Duration::from_millis(100);
 
     fn key(id: u64) -> Key {
-        Key::Event(EventId::new(id).unwrap())
+        Key::Event(event_id(id))
     }
 
     fn body(version: u64) -> Arc<Snapshot> {
-        Arc::new(Snapshot::Event(event(1, version).into()))
+        Arc::new(Snapshot::Event(Event { version: Version::new(version), ..event(1) }.into()))
     }
 
     #[test]
@@ -102,6 +125,22 @@ mod tests {
         for id in 1..=50_000 {
             recent.note(&key(id), &body, start);
         }
-        assert!(recent.confirmed().len() <= Recent::MAX_KEYS);
+        assert!(recent.confirmed().bodies.len() <= Recent::MAX_KEYS);
+    }
+
+    #[test]
+    fn what_an_earlier_timeline_confirmed_is_forgotten() {
+        let (recent, start, body) = (Recent::new(AGE), Instant::now(), body(1));
+        let (promoted, after) = (start + Duration::from_millis(1), start + Duration::from_millis(2));
+        recent.note(&key(1), &body, start);
+        recent.confirmed_on(Timeline::FIRST, promoted);
+        assert!(recent.get(&key(1), promoted).is_some());
+        recent.confirmed_on(Timeline::new(2).unwrap(), promoted);
+        assert_eq!(recent.get(&key(1), after), None);
+        recent.note(&key(1), &body, start);
+        assert_eq!(recent.get(&key(1), after), None, "it was asked for before the timeline was known");
+        recent.note(&key(1), &body, after);
+        recent.confirmed_on(Timeline::FIRST, after);
+        assert_eq!(recent.get(&key(1), after), Some(body));
     }
 }

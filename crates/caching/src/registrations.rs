@@ -6,17 +6,17 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use domain::ports::{RegistrationFilter, Registrations, StoreError, VersionQuestion};
-use domain::{Attendance, Booking, EventId, Page, PageRequest, UserId, Version};
+use domain::{EventId, Page, PageRequest, RegistrationWithEvent, RegistrationWithUser, UserId, Version};
 
 use crate::cache::Outcome;
-use crate::rounds::Rounds;
+use crate::shared_reads::SharedReads;
 use crate::{Cache, Key, Snapshot};
 
 /// [`Registrations`] that keeps the newest of each user; everything else passes through.
 pub struct CachedRegistrations {
     inner: Arc<dyn Registrations>,
     cache: Arc<Cache>,
-    loads: Rounds<Key, Option<Version>, Result<Arc<Snapshot>, StoreError>>,
+    loads: SharedReads<Key, Option<Version>, Result<Arc<Snapshot>, StoreError>>,
 }
 
 /// What is kept: a first page of this size, of every status. It answers every smaller first page.
@@ -78,7 +78,7 @@ impl Registrations for CachedRegistrations {
         event: EventId,
         filter: RegistrationFilter,
         page: PageRequest,
-    ) -> Result<Option<Page<Attendance>>, StoreError> {
+    ) -> Result<Option<Page<RegistrationWithUser>>, StoreError> {
         self.inner.of_event(event, filter, page).await
     }
 
@@ -87,7 +87,7 @@ impl Registrations for CachedRegistrations {
         user: UserId,
         filter: RegistrationFilter,
         page: PageRequest,
-    ) -> Result<Page<Booking>, StoreError> {
+    ) -> Result<Page<RegistrationWithEvent>, StoreError> {
         if filter.status.is_some() || page.number != NEWEST.number || page.size > NEWEST.size {
             return self.inner.of_user(user, filter, page).await;
         }
@@ -98,14 +98,14 @@ impl Registrations for CachedRegistrations {
     }
 }
 
-fn parts(body: &Snapshot) -> Option<(Option<Version>, &Page<Booking>)> {
+fn parts(body: &Snapshot) -> Option<(Option<Version>, &Page<RegistrationWithEvent>)> {
     match body {
         Snapshot::Registrations { version, page } => Some((*version, page)),
         _ => None,
     }
 }
 
-fn ids(page: &Page<Booking>) -> BTreeSet<EventId> {
+fn ids(page: &Page<RegistrationWithEvent>) -> BTreeSet<EventId> {
     page.rows.iter().map(|booking| booking.event.id).collect()
 }
 
@@ -117,11 +117,12 @@ fn wrong_kind() -> StoreError {
 mod tests {
     use domain::RegistrationStatus;
     use domain::ports::MockRegistrations;
+    use domain::sample::{event_id, user_id};
 
     use super::*;
     use crate::CacheOptions;
     use crate::bodies::sample::Shelf;
-    use crate::world::{World, id, page_of, user};
+    use crate::world::{World, page_of};
 
     fn setting() -> (Arc<World>, Arc<Shelf>, Arc<CachedRegistrations>) {
         let (world, shelf) = (Arc::new(World::new(200)), Arc::new(Shelf::default()));
@@ -141,7 +142,7 @@ mod tests {
             world.book(event, 9);
         }
         for size in [100, 1, 10, 99] {
-            let page = registrations.of_user(user(9), all(), page_of(size)).await.unwrap();
+            let page = registrations.of_user(user_id(9), all(), page_of(size)).await.unwrap();
             assert_eq!(page, world.bookings(9, size as usize));
             assert_eq!((page.rows.len(), page.total), (size as usize, 130));
         }
@@ -152,12 +153,12 @@ mod tests {
     async fn a_user_without_registrations_has_a_body_too() {
         let (world, _, registrations) = setting();
         for _ in 0..2 {
-            let page = registrations.of_user(user(9), all(), page_of(10)).await.unwrap();
+            let page = registrations.of_user(user_id(9), all(), page_of(10)).await.unwrap();
             assert_eq!(page, Page { rows: Vec::new(), total: 0 });
         }
         assert_eq!(world.count("of_user"), 1);
         world.book(3, 9);
-        assert_eq!(registrations.of_user(user(9), all(), page_of(10)).await.unwrap(), world.bookings(9, 10));
+        assert_eq!(registrations.of_user(user_id(9), all(), page_of(10)).await.unwrap(), world.bookings(9, 10));
     }
 
     #[tokio::test]
@@ -172,12 +173,33 @@ mod tests {
         ];
         for change in changes {
             change(&world);
-            assert_eq!(registrations.of_user(user(9), all(), page_of(10)).await.unwrap(), world.bookings(9, 10));
+            assert_eq!(registrations.of_user(user_id(9), all(), page_of(10)).await.unwrap(), world.bookings(9, 10));
         }
         assert_eq!(world.count("of_user"), 5);
         world.book(5, 8);
-        registrations.of_user(user(9), all(), page_of(10)).await.unwrap();
+        registrations.of_user(user_id(9), all(), page_of(10)).await.unwrap();
         assert_eq!(world.count("of_user"), 5, "what does not concern the user loads nothing");
+    }
+
+    #[tokio::test]
+    async fn a_registration_of_a_lost_timeline_is_not_answered() {
+        let (world, _, registrations) = setting();
+        world.book(3, 9);
+        let standby = world.copied();
+        world.cancel(3, 9);
+        registrations.of_user(user_id(9), all(), page_of(10)).await.unwrap();
+        world.promote(standby);
+        world.book(4, 9);
+        world.cancel(4, 9);
+        world.book(4, 9);
+        assert_eq!(registrations.of_user(user_id(9), all(), page_of(10)).await.unwrap(), world.bookings(9, 10));
+        let standby = world.copied();
+        world.book(5, 8);
+        registrations.of_user(user_id(8), all(), page_of(10)).await.unwrap();
+        world.promote(standby);
+        assert_eq!(registrations.of_user(user_id(8), all(), page_of(10)).await.unwrap().total, 0);
+        world.book(6, 8);
+        assert_eq!(registrations.of_user(user_id(8), all(), page_of(10)).await.unwrap(), world.bookings(8, 10));
     }
 
     #[tokio::test]
@@ -186,19 +208,19 @@ mod tests {
         let load = world.hold("of_user");
         let read = |registrations: &Arc<CachedRegistrations>| {
             let registrations = Arc::clone(registrations);
-            tokio::spawn(async move { registrations.of_user(user(9), all(), page_of(10)).await })
+            tokio::spawn(async move { registrations.of_user(user_id(9), all(), page_of(10)).await })
         };
         let early = read(&registrations);
         load.reached.await.unwrap();
         world.book(3, 9);
         let late = read(&registrations);
-        while registrations.loads.waiting(&Key::Registrations(user(9))) == 0 {
+        while registrations.loads.waiting(&Key::Registrations(user_id(9))) == 0 {
             tokio::task::yield_now().await;
         }
         load.proceed.send(()).unwrap();
         assert_eq!(early.await.unwrap().unwrap().total, 0);
         assert_eq!(late.await.unwrap().unwrap(), world.bookings(9, 10));
-        assert_eq!(registrations.of_user(user(9), all(), page_of(10)).await.unwrap(), world.bookings(9, 10));
+        assert_eq!(registrations.of_user(user_id(9), all(), page_of(10)).await.unwrap(), world.bookings(9, 10));
     }
 
     #[tokio::test]
@@ -215,18 +237,18 @@ mod tests {
             (all(), PageRequest { number: 2, size: 10 }),
             (all(), PageRequest { number: 1, size: 101 }),
         ] {
-            assert_eq!(registrations.of_user(user(9), filter, page).await.unwrap().total, 7);
+            assert_eq!(registrations.of_user(user_id(9), filter, page).await.unwrap().total, 7);
         }
-        assert!(registrations.of_event(id(1), all(), page_of(10)).await.unwrap().is_none());
+        assert!(registrations.of_event(event_id(1), all(), page_of(10)).await.unwrap().is_none());
         assert_eq!((world.count("confirm"), shelf.gets(), shelf.len()), (0, 0, 0));
     }
 
     #[tokio::test]
     async fn a_store_that_does_not_confirm_is_an_error() {
         let (world, _, registrations) = setting();
-        registrations.of_user(user(9), all(), page_of(10)).await.unwrap();
+        registrations.of_user(user_id(9), all(), page_of(10)).await.unwrap();
         world.cut_off(true);
-        let answer = registrations.of_user(user(9), all(), page_of(10)).await;
+        let answer = registrations.of_user(user_id(9), all(), page_of(10)).await;
         assert!(matches!(answer, Err(StoreError::Unavailable(_))));
     }
 }

@@ -25,7 +25,7 @@ impl Seal {
     const FORMAT: u8 = 1;
     const TAG_BYTES: usize = 32;
 
-    /// A seal for bodies made from the database of this id, known to whoever has the secret.
+    /// A seal for bodies made from the database of this id, known to every holder of the secret.
     #[expect(clippy::missing_panics_doc, reason = "HMAC takes keys of any length (RFC 2104)")]
     pub fn new(secret: &[u8], database_id: &str) -> Self {
         let mut begun = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
@@ -47,7 +47,7 @@ impl Seal {
         sealed
     }
 
-    /// The body, if it was sealed under this key by somebody who has the secret. The MAC is
+    /// The body, if it was sealed under this key by a holder of the secret. The MAC is
     /// compared in constant time, and nothing is parsed before.
     pub fn open(&self, key: &Key, sealed: &[u8]) -> Option<Snapshot> {
         if sealed.len() > Self::MAX_BYTES {
@@ -68,8 +68,8 @@ impl Seal {
         sealed
     }
 
-    /// The contents of a message, if somebody who has the secret sealed it for this channel. It may be
-    /// one that was sent before: whoever reads it has to know what is newer.
+    /// The contents of a message, if a holder of the secret sealed it for this channel. It may be
+    /// one that was sent before: its reader has to know what is newer.
     pub fn open_message<'a>(&self, channel: &str, sealed: &'a [u8]) -> Option<&'a [u8]> {
         if sealed.len() > Self::MAX_BYTES {
             return None;
@@ -103,24 +103,24 @@ fn feed(mac: &mut Hmac<Sha256>, part: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use domain::{EventFilter, EventId, Page, PageRequest, UserId, Version};
+    use domain::sample::{self, event_id, user_id};
+    use domain::{EventFilter, Page, PageRequest, RegistrationWithEvent, Version};
 
     use super::*;
-    use crate::snapshot::sample;
 
     const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
     fn key(id: u64) -> Key {
-        Key::Event(EventId::new(id).unwrap())
+        Key::Event(event_id(id))
     }
 
     fn sealed() -> Vec<u8> {
-        Seal::new(SECRET, "a").wrap(&key(1), &Snapshot::Event(sample::event(1, 12).into()))
+        Seal::new(SECRET, "a").wrap(&key(1), &Snapshot::Event(sample::event(1).into()))
     }
 
     #[test]
     fn what_was_sealed_is_opened() {
-        let body = Snapshot::Event(sample::event(1, 12).into());
+        let body = Snapshot::Event(sample::event(1).into());
         assert_eq!(Seal::new(SECRET, "a").open(&key(1), &sealed()), Some(body));
     }
 
@@ -139,14 +139,14 @@ mod tests {
     #[test]
     fn a_body_under_another_key_is_refused() {
         assert_eq!(Seal::new(SECRET, "a").open(&key(2), &sealed()), None);
-        assert_eq!(Seal::new(SECRET, "a").open(&Key::Registrations(UserId::new(1).unwrap()), &sealed()), None);
+        assert_eq!(Seal::new(SECRET, "a").open(&Key::Registrations(user_id(1)), &sealed()), None);
     }
 
     #[test]
     fn a_page_under_the_key_of_another_page_is_refused() {
         let seal = Seal::new(SECRET, "a");
         let key = |number| Key::EventPage { filter: EventFilter::default(), page: PageRequest { number, size: 10 } };
-        let page = Page { rows: vec![sample::event(1, 12)], total: 1 }.into();
+        let page = Page { rows: vec![sample::event(1)], total: 1 }.into();
         let body = Snapshot::EventPage { catalogue: Version::FIRST, page };
         let sealed = seal.wrap(&key(1), &body);
         assert!(key(2).fits(&body), "nothing but the seal tells them apart");
@@ -164,9 +164,10 @@ mod tests {
     #[test]
     fn a_body_that_does_not_fit_its_key_is_refused() {
         let seal = Seal::new(SECRET, "a");
-        let page = Page { rows: vec![sample::booking(9, 1, 12)], total: 1 };
+        let row = RegistrationWithEvent { registration: sample::registration(3, 9, 1), event: sample::event(1) };
+        let page = Page { rows: vec![row], total: 1 };
         let body = Snapshot::Registrations { version: Some(Version::FIRST), page };
-        let theirs = Key::Registrations(UserId::new(8).unwrap());
+        let theirs = Key::Registrations(user_id(8));
         assert_eq!(seal.open(&theirs, &seal.wrap(&theirs, &body)), None);
         assert_eq!(seal.open(&key(1), &seal.wrap(&key(1), &body)), None);
     }

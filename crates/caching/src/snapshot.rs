@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use domain::{
-    Booking, Description, Event, EventId, EventTitle, Page, Registration, RegistrationId, RegistrationStatus, Seats,
-    Timestamp, UserId, Venue, Version,
+    Description, Event, EventId, EventTitle, Page, Registration, RegistrationId, RegistrationStatus,
+    RegistrationWithEvent, Seats, Timestamp, UserId, Venue, Version,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub enum Snapshot {
         /// loaded; `None` if there were none.
         version: Option<Version>,
         /// The newest, and the number of all.
-        page: Page<Booking>,
+        page: Page<RegistrationWithEvent>,
     },
 }
 
@@ -42,7 +42,7 @@ impl Snapshot {
             Self::Event(event) => size_of::<Event>() + texts_of(event),
             Self::EventPage { page, .. } => page.rows.iter().map(|event| size_of::<Event>() + texts_of(event)).sum(),
             Self::Registrations { page, .. } => {
-                page.rows.iter().map(|booking| size_of::<Booking>() + texts_of(&booking.event)).sum()
+                page.rows.iter().map(|booking| size_of::<RegistrationWithEvent>() + texts_of(&booking.event)).sum()
             }
         };
         size_of::<Self>() + held
@@ -161,8 +161,8 @@ impl<'a> From<&'a Event> for EventShape<'a> {
     }
 }
 
-impl<'a> From<&'a Booking> for BookingShape<'a> {
-    fn from(booking: &'a Booking) -> Self {
+impl<'a> From<&'a RegistrationWithEvent> for BookingShape<'a> {
+    fn from(booking: &'a RegistrationWithEvent) -> Self {
         let registration = &booking.registration;
         Self {
             id: registration.id.get(),
@@ -199,10 +199,10 @@ impl TryFrom<EventShape<'_>> for Event {
     fn try_from(shape: EventShape<'_>) -> Result<Self, Impossible> {
         Ok(Self {
             id: EventId::new(shape.id).ok_or(Impossible)?,
-            title: EventTitle::parse(&shape.title)?,
-            description: shape.description.map(|text| Description::parse(&text)).transpose()?,
+            title: EventTitle::stored(&shape.title),
+            description: shape.description.map(|text| Description::stored(&text)),
             starts_at: Timestamp::parse(&shape.starts_at)?,
-            venue: Venue::parse(&shape.venue)?,
+            venue: Venue::stored(&shape.venue),
             seats: Seats::stored(shape.total_seats, shape.available_seats).ok_or(Impossible)?,
             created_at: Timestamp::parse(&shape.created_at)?,
             updated_at: Timestamp::parse(&shape.updated_at)?,
@@ -212,7 +212,7 @@ impl TryFrom<EventShape<'_>> for Event {
     }
 }
 
-impl TryFrom<BookingShape<'_>> for Booking {
+impl TryFrom<BookingShape<'_>> for RegistrationWithEvent {
     type Error = Impossible;
 
     fn try_from(shape: BookingShape<'_>) -> Result<Self, Impossible> {
@@ -235,24 +235,20 @@ fn all<S, T: TryFrom<S, Error = Impossible>>(shapes: Vec<S>) -> Result<Vec<T>, I
 }
 
 #[cfg(test)]
-pub(crate) mod sample {
-    //! Rows for the unit tests of this crate.
+mod tests {
+    use domain::sample::{at, event_id, registration, seats};
 
     use super::*;
 
-    pub(crate) fn at(raw: &str) -> Timestamp {
-        Timestamp::parse(raw).unwrap()
-    }
-
     /// An event of this id and version, every field of it different from its neighbours.
-    pub(crate) fn event(id: u64, version: u64) -> Event {
+    fn event(id: u64, version: u64) -> Event {
         Event {
-            id: EventId::new(id).unwrap(),
+            id: event_id(id),
             title: EventTitle::parse("Été \"à\" \\ l’opéra 🎭").unwrap(),
             description: Description::parse("one\r\n\ttwo").ok(),
             starts_at: at("2030-05-01T19:30:00.000001Z"),
             venue: Venue::parse("Opera").unwrap(),
-            seats: Seats::stored(1_000_000, 7).unwrap(),
+            seats: seats(1_000_000, 7),
             created_at: at("2030-04-01T00:00:00.1Z"),
             updated_at: at("2030-04-02T00:00:00.12Z"),
             deleted_at: None,
@@ -261,31 +257,29 @@ pub(crate) mod sample {
     }
 
     /// A user's registration for [`event`] of this id and version.
-    pub(crate) fn booking(user: u64, event_id: u64, event_version: u64) -> Booking {
-        Booking {
+    fn booking(user: u64, event_id: u64, event_version: u64) -> RegistrationWithEvent {
+        RegistrationWithEvent {
             registration: Registration {
-                id: RegistrationId::new(1000 + event_id).unwrap(),
-                user_id: UserId::new(user).unwrap(),
-                event_id: EventId::new(event_id).unwrap(),
-                status: RegistrationStatus::Confirmed,
                 registered_at: at("2030-04-03T00:00:00.123Z"),
                 created_at: at("2030-04-03T00:00:00Z"),
                 version: Version::new(3),
+                ..registration(1000 + event_id, user, event_id)
             },
             event: event(event_id, event_version),
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sample::*;
-    use super::*;
 
     fn bodies() -> Vec<Snapshot> {
         let bare = Event { description: None, ..event(2, u64::MAX) };
         let empty = Event { description: Description::parse("").ok(), ..event(3, 0) };
         let deleted = Event { deleted_at: Some(at("9999-12-31T23:59:59.999999Z")), ..event(4, 5) };
+        // Texts that a client could not send.
+        let by_hand = Event {
+            title: EventTitle::stored("a\tb\0"),
+            venue: Venue::stored(""),
+            description: Some(Description::stored("\u{7}")),
+            ..event(5, 1)
+        };
         let mut cancelled = booking(9, 4, 5);
         cancelled.registration.status = RegistrationStatus::Cancelled;
         cancelled.event = deleted.clone();
@@ -293,7 +287,7 @@ mod tests {
             Snapshot::Event(event(1, 12).into()),
             Snapshot::EventPage {
                 catalogue: Version::new(77),
-                page: Page { rows: vec![event(1, 12), bare, empty, deleted], total: u64::MAX }.into(),
+                page: Page { rows: vec![event(1, 12), bare, empty, deleted, by_hand], total: u64::MAX }.into(),
             },
             Snapshot::EventPage { catalogue: Version::FIRST, page: Page { rows: Vec::new(), total: 3 }.into() },
             Snapshot::Registrations {
@@ -328,7 +322,6 @@ mod tests {
             ("\"id\":1,", "\"id\":1,\"price\":2,"),
             ("\"available_seats\":7", "\"available_seats\":1000001"),
             ("\"available_seats\":7", "\"available_seats\":-1"),
-            ("\"venue\":\"Opera\"", "\"venue\":\" \""),
             ("2030-05-01T19", "2030-05-01T25"),
         ] {
             let altered = text.replacen(part, forged, 1);

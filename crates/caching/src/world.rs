@@ -6,27 +6,24 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use domain::ports::{
-    CreateEventError, DeleteEvent, DeleteEventError, DeletedEvent, EventStamp, Events, RegistrationFilter,
-    Registrations, StoreError, UpdateEvent, UpdateEventError, VersionAnswer, VersionQuestion, Versions,
+    CreateEventError, DeleteEventError, EventStamp, Events, RegistrationFilter, Registrations, StoreError,
+    UpdateEventError, VersionAnswer, VersionQuestion, Versions,
 };
+use domain::sample::{self, at, event_id, seats, user_id};
 use domain::{
-    Attendance, Booking, Command, Committed, Event, EventDraft, EventFilter, EventId, Page, PageRequest, Registration,
-    RegistrationStatus, Seats, UserId, Version,
+    Author, Command, Committed, DeleteEvent, DeletedEvent, Event, EventDraft, EventFilter, EventId, EventTitle, Page,
+    PageRequest, Registration, RegistrationStatus, RegistrationWithEvent, RegistrationWithUser, Seats, Timeline,
+    UpdateEvent, UserId, Version,
 };
 use tokio::sync::oneshot;
 
-use crate::snapshot::sample;
-
-pub(crate) fn id(number: u64) -> EventId {
-    EventId::new(number).unwrap()
-}
-
-pub(crate) fn user(number: u64) -> UserId {
-    UserId::new(number).unwrap()
-}
-
 pub(crate) fn page_of(size: u32) -> PageRequest {
     PageRequest { number: 1, size }
+}
+
+/// An event of which seven seats are free.
+fn new_event(number: u64, version: Version) -> Event {
+    Event { seats: seats(1_000_000, 7), version, ..sample::event(number) }
 }
 
 /// A call that has read its answer and waits to be let go.
@@ -43,7 +40,10 @@ pub(crate) struct World {
     gates: Mutex<HashMap<&'static str, Gate>>,
 }
 
-struct State {
+/// What a server has, or the part of it that a standby got.
+#[derive(Clone)]
+pub(crate) struct State {
+    timeline: Timeline,
     catalogue: Version,
     events: BTreeMap<u64, Event>,
     registrations: BTreeMap<(UserId, EventId), Registration>,
@@ -53,8 +53,14 @@ struct State {
 impl World {
     /// Events 1 to `events`, each with 1,000,000 seats of which 7 are free.
     pub(crate) fn new(events: u64) -> Self {
-        let events = (1..=events).map(|number| (number, sample::event(number, 1))).collect();
-        let state = State { catalogue: Version::FIRST, events, registrations: BTreeMap::new(), cut_off: false };
+        let events = (1..=events).map(|number| (number, new_event(number, Version::FIRST))).collect();
+        let state = State {
+            timeline: Timeline::FIRST,
+            catalogue: Version::FIRST,
+            events,
+            registrations: BTreeMap::new(),
+            cut_off: false,
+        };
         Self { state: Mutex::new(state), counts: Mutex::default(), gates: Mutex::default() }
     }
 
@@ -74,30 +80,32 @@ impl World {
     }
 
     pub(crate) fn event(&self, number: u64) -> Option<Arc<Event>> {
-        self.state().standing(id(number))
+        self.state().standing(event_id(number))
     }
 
     pub(crate) fn page(&self, size: u32) -> Arc<Page<Event>> {
         self.state().page(page_of(size)).into()
     }
 
-    pub(crate) fn bookings(&self, number: u64, most: usize) -> Page<Booking> {
-        self.state().bookings(user(number), most)
+    pub(crate) fn bookings(&self, number: u64, most: usize) -> Page<RegistrationWithEvent> {
+        self.state().bookings(user_id(number), most)
     }
 
     pub(crate) fn add(&self) {
         let mut state = self.state();
         let number = state.events.len() as u64 + 1;
-        state.events.insert(number, sample::event(number, 1));
+        let version = state.version(1);
+        state.events.insert(number, new_event(number, version));
         state.catalogue = state.catalogue.next();
     }
 
     pub(crate) fn delete(&self, number: u64) {
         let mut state = self.state();
         let event = state.events.get_mut(&number).unwrap();
-        event.delete(sample::at("2030-04-05T00:00:00Z"));
+        event.deleted_at = Some(at("2030-04-05T00:00:00Z"));
+        event.version = event.version.next();
         state.catalogue = state.catalogue.next();
-        for registration in state.registrations.values_mut().filter(|one| one.event_id == id(number)) {
+        for registration in state.registrations.values_mut().filter(|one| one.event_id == event_id(number)) {
             registration.status = RegistrationStatus::Cancelled;
             registration.version = registration.version.next();
         }
@@ -108,21 +116,53 @@ impl World {
         if !state.move_seats(number, -1) {
             return;
         }
-        let new = Registration { version: Version::new(0), ..sample::booking(holder, number, 1).registration };
-        let registration = state.registrations.entry((user(holder), id(number))).or_insert(new);
+        let new = Registration { version: state.version(0), ..sample::registration(1000 + number, holder, number) };
+        let registration = state.registrations.entry((user_id(holder), event_id(number))).or_insert(new);
         registration.status = RegistrationStatus::Confirmed;
         registration.version = registration.version.next();
     }
 
     pub(crate) fn cancel(&self, number: u64, holder: u64) {
         let mut state = self.state();
-        let held = state.registrations.get(&(user(holder), id(number))).map(|one| one.status);
+        let held = state.registrations.get(&(user_id(holder), event_id(number))).map(|one| one.status);
         if held != Some(RegistrationStatus::Confirmed) || !state.move_seats(number, 1) {
             return;
         }
-        let registration = state.registrations.get_mut(&(user(holder), id(number))).unwrap();
+        let registration = state.registrations.get_mut(&(user_id(holder), event_id(number))).unwrap();
         registration.status = RegistrationStatus::Cancelled;
         registration.version = registration.version.next();
+    }
+
+    /// As much as a standby has at this moment.
+    pub(crate) fn copied(&self) -> State {
+        self.state().clone()
+    }
+
+    /// Loses what was committed since the standby's copy was made, and promotes the standby.
+    pub(crate) fn promote(&self, standby: State) {
+        let mut state = self.state();
+        let timeline = Timeline::new(state.timeline.get() + 1).unwrap();
+        *state = State { timeline, ..standby };
+        state.catalogue = state.version(state.catalogue.count());
+        let mut events = std::mem::take(&mut state.events);
+        for event in events.values_mut() {
+            event.version = state.version(event.version.count());
+        }
+        state.events = events;
+        let mut registrations = std::mem::take(&mut state.registrations);
+        for one in registrations.values_mut() {
+            one.version = state.version(one.version.count());
+        }
+        state.registrations = registrations;
+    }
+
+    /// Gives an event another title.
+    pub(crate) fn rename(&self, number: u64, title: &str) {
+        let mut state = self.state();
+        let event = state.events.get_mut(&number).unwrap();
+        event.title = EventTitle::parse(title).unwrap();
+        event.version = event.version.next();
+        state.catalogue = state.catalogue.next();
     }
 
     /// One seat less here and one more there, in one transaction.
@@ -156,6 +196,11 @@ impl World {
 }
 
 impl State {
+    /// The version of a row that counts so many changes.
+    fn version(&self, count: u64) -> Version {
+        Version::on(self.timeline, count).unwrap()
+    }
+
     /// Answers whether there was a seat to be moved.
     fn move_seats(&mut self, number: u64, by: i32) -> bool {
         let event = self.events.get_mut(&number).unwrap();
@@ -182,13 +227,13 @@ impl State {
         Page { rows: standing.into_iter().skip(first).take(page.size as usize).collect(), total }
     }
 
-    fn bookings(&self, holder: UserId, most: usize) -> Page<Booking> {
+    fn bookings(&self, holder: UserId, most: usize) -> Page<RegistrationWithEvent> {
         let mut all: Vec<_> = self.registrations.values().filter(|one| one.user_id == holder).cloned().collect();
         all.sort_by_key(|one| std::cmp::Reverse(one.id));
         let total = all.len() as u64;
         let with_event = |registration: Registration| {
             let event = self.events[&registration.event_id.get()].clone();
-            Booking { registration, event }
+            RegistrationWithEvent { registration, event }
         };
         Page { rows: all.into_iter().take(most).map(with_event).collect(), total }
     }
@@ -197,9 +242,10 @@ impl State {
         let stamp = |event: &Event| EventStamp { version: event.version, deleted: event.deleted_at.is_some() };
         let sum = |holder: UserId| {
             let theirs = self.registrations.values().filter(|one| one.user_id == holder);
-            theirs.map(|one| one.version.get()).reduce(|a, b| a + b).map(Version::new)
+            theirs.map(|one| one.version.count()).reduce(|a, b| a + b).map(|sum| self.version(sum))
         };
         VersionAnswer {
+            timeline: self.timeline,
             catalogue: question.catalogue.then_some(self.catalogue),
             events: question.events.iter().filter_map(|id| Some((*id, stamp(self.events.get(&id.get())?)))).collect(),
             attendees: question.attendees.iter().filter_map(|holder| Some((*holder, sum(*holder)?))).collect(),
@@ -233,11 +279,11 @@ impl Events for World {
         Err(CreateEventError::AuthorGone)
     }
 
-    async fn update(&self, _: Command<UpdateEvent>) -> Result<Committed<Event>, UpdateEventError> {
+    async fn update(&self, _: Command<UpdateEvent, Author>) -> Result<Committed<Event>, UpdateEventError> {
         Err(UpdateEventError::AuthorGone)
     }
 
-    async fn delete(&self, _: Command<DeleteEvent>) -> Result<Committed<DeletedEvent>, DeleteEventError> {
+    async fn delete(&self, _: Command<DeleteEvent, Author>) -> Result<Committed<DeletedEvent>, DeleteEventError> {
         Err(DeleteEventError::AuthorGone)
     }
 }
@@ -249,7 +295,7 @@ impl Registrations for World {
         _: EventId,
         _: RegistrationFilter,
         _: PageRequest,
-    ) -> Result<Option<Page<Attendance>>, StoreError> {
+    ) -> Result<Option<Page<RegistrationWithUser>>, StoreError> {
         Ok(None)
     }
 
@@ -258,7 +304,7 @@ impl Registrations for World {
         user: UserId,
         _: RegistrationFilter,
         page: PageRequest,
-    ) -> Result<Page<Booking>, StoreError> {
+    ) -> Result<Page<RegistrationWithEvent>, StoreError> {
         self.call("of_user", |state| state.bookings(user, page.size as usize)).await
     }
 }

@@ -9,11 +9,11 @@ use thiserror::Error;
 
 use crate::{Invalid, UserId};
 
-/// A write, as its author asks for it.
+/// A write, as its author asks for it: a user, or for what the program itself may ask, an `Author`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command<T> {
+pub struct Command<T, A = UserId> {
     /// Who asks.
-    pub by: UserId,
+    pub by: A,
     /// The key under which it happens once, if its author sent one.
     pub once: Option<Once>,
     /// What is asked.

@@ -2,24 +2,53 @@
 
 use thiserror::Error;
 
-use crate::{Description, EventId, EventTitle, Invalid, RegistrationStatus, Timestamp, Venue};
+use crate::{Description, EventId, EventTitle, Invalid, Timeline, Timestamp, Venue};
 
-/// Counts the changes of a row: it only grows, and every committed change raises it.
+/// Which state of a row it is: a number that every committed change raises.
+///
+/// A row counts its changes, and a primary that is lost takes the last of them with it: the standby that is
+/// promoted counts other changes by the same numbers. So the [`Timeline`] of the server that read the row stands
+/// above the count, and an equal version is an equal row. On the first timeline the version is the count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u64);
 
 impl Version {
-    /// The version of a row nobody has changed yet.
+    /// The version of a row that was never changed, on the first timeline.
     pub const FIRST: Self = Self(1);
+
+    /// The bits of the count. With 8,192 timelines above it, a version is a number that JSON keeps exactly.
+    const COUNT_BITS: u32 = 40;
+
+    /// The bits of the timeline.
+    const TIMELINE_BITS: u32 = u64::BITS - Self::COUNT_BITS;
 
     /// The version of this number.
     pub fn new(number: u64) -> Self {
         Self(number)
     }
 
+    /// The version of a row that counts so many changes, read on this timeline; `None` if one of the two numbers is
+    /// too great.
+    pub fn on(timeline: Timeline, count: u64) -> Option<Self> {
+        let promotions = u64::from(timeline.get() - 1);
+        let fits = count >> Self::COUNT_BITS == 0 && promotions >> Self::TIMELINE_BITS == 0;
+        fits.then_some(Self((promotions << Self::COUNT_BITS) | count))
+    }
+
     /// The number.
     pub fn get(self) -> u64 {
         self.0
+    }
+
+    /// How many changes the row counts: what is stored.
+    pub fn count(self) -> u64 {
+        self.0 & ((1 << Self::COUNT_BITS) - 1)
+    }
+
+    /// The timeline that the row was read on.
+    pub fn timeline(self) -> Timeline {
+        let promotions = u32::try_from(self.0 >> Self::COUNT_BITS).unwrap_or(u32::MAX);
+        promotions.checked_add(1).and_then(Timeline::new).unwrap_or(Timeline::FIRST)
     }
 
     /// The version after one more change.
@@ -52,22 +81,24 @@ impl SeatCount {
     }
 }
 
-/// The seats of an event; never more are free than there are.
+/// The seats of an event; never more are free than there are. Registrations are counted beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Seats {
     total: u32,
     available: u32,
+    registered: u32,
 }
 
 impl Seats {
-    /// A house nobody has booked yet.
+    /// A house without any registration.
     pub fn all_free(total: SeatCount) -> Self {
-        Self { total: total.get(), available: total.get() }
+        Self { total: total.get(), available: total.get(), registered: 0 }
     }
 
-    /// Seats as they were stored; `None` if more are free than there are.
+    /// Seats as they were stored, each that is not free with a registration; `None` if more are free than there are.
     pub fn stored(total: u32, available: u32) -> Option<Self> {
-        (available <= total).then_some(Self { total, available })
+        let registered = total.checked_sub(available)?;
+        Some(Self { total, available, registered })
     }
 
     /// How many there are.
@@ -80,17 +111,31 @@ impl Seats {
         self.available
     }
 
-    /// How many are held by a confirmed registration.
-    pub fn registered(self) -> u32 {
+    /// How many are not free.
+    fn taken(self) -> u32 {
         self.total - self.available
     }
 
+    /// How many registrations are confirmed.
+    pub fn registered(self) -> u32 {
+        self.registered
+    }
+
+    /// A registration more takes a seat.
+    pub(crate) fn take(self) -> Self {
+        Self { available: self.available.saturating_sub(1), registered: self.registered + 1, ..self }
+    }
+
+    /// A registration less gives its seat back.
+    pub(crate) fn give_back(self) -> Self {
+        let available = (self.available + 1).min(self.total);
+        Self { available, registered: self.registered.saturating_sub(1), ..self }
+    }
+
     fn resize(self, total: SeatCount) -> Result<Self, SeatsBelowRegistrations> {
-        let available = total
-            .get()
-            .checked_sub(self.registered())
-            .ok_or(SeatsBelowRegistrations { registered: self.registered() })?;
-        Ok(Self { total: total.get(), available })
+        let available =
+            total.get().checked_sub(self.taken()).ok_or(SeatsBelowRegistrations { registered: self.taken() })?;
+        Ok(Self { total: total.get(), available, ..self })
     }
 }
 
@@ -137,8 +182,8 @@ pub struct EventPatch {
     pub title: Option<EventTitle>,
     /// A new text, or `Some(None)` for no text any more.
     pub description: Option<Option<Description>>,
-    /// A new start.
-    pub starts_at: Option<StartsAt>,
+    /// When it starts: in the future, unless it is the start that the event has.
+    pub starts_at: Option<Timestamp>,
     /// A new place.
     pub venue: Option<Venue>,
     /// A new number of seats.
@@ -191,40 +236,16 @@ pub struct Event {
 }
 
 impl Event {
-    /// Sells a seat to somebody who holds `held` already, if anything.
-    ///
-    /// Nothing changes on refusal. That the user holds a seat is told before that there is none.
-    pub fn book(&mut self, held: Option<RegistrationStatus>, now: Timestamp) -> Result<(), BookingRefused> {
-        if self.starts_at <= now {
-            return Err(BookingRefused::Started);
-        }
-        if held == Some(RegistrationStatus::Confirmed) {
-            return Err(BookingRefused::AlreadyRegistered);
-        }
-        self.seats.available = self.seats.available.checked_sub(1).ok_or(BookingRefused::SoldOut)?;
-        self.version = self.version.next();
-        Ok(())
-    }
-
-    /// Takes back the seat of somebody who holds `held`, if anything.
-    ///
-    /// Nothing changes on refusal.
-    pub fn cancel(&mut self, held: Option<RegistrationStatus>, now: Timestamp) -> Result<(), CancellationRefused> {
-        if held != Some(RegistrationStatus::Confirmed) {
-            return Err(CancellationRefused::NotRegistered);
-        }
-        if self.starts_at <= now {
-            return Err(CancellationRefused::Started);
-        }
-        self.seats.available += 1;
-        self.version = self.version.next();
-        Ok(())
-    }
-
     /// Applies an organiser's changes. Answers whether anything is different now; if not, the
     /// event is as it was, its version and time of change included.
-    pub fn revise(&mut self, patch: EventPatch, now: Timestamp) -> Result<bool, SeatsBelowRegistrations> {
+    ///
+    /// Nothing changes on refusal. A start that has passed is refused only if it is another one: a whole event may be
+    /// written back after it began.
+    pub(crate) fn revise(&mut self, patch: EventPatch, now: Timestamp) -> Result<bool, RevisionRefused> {
         let mut revised = self.clone();
+        if let Some(starts_at) = patch.starts_at.filter(|starts_at| *starts_at != self.starts_at) {
+            revised.starts_at = StartsAt::new(starts_at, now).map_err(|_| RevisionRefused::Past)?.get();
+        }
         if let Some(total) = patch.total_seats {
             revised.seats = self.seats.resize(total)?;
         }
@@ -233,9 +254,6 @@ impl Event {
         }
         if let Some(description) = patch.description {
             revised.description = description;
-        }
-        if let Some(starts_at) = patch.starts_at {
-            revised.starts_at = starts_at.get();
         }
         if let Some(venue) = patch.venue {
             revised.venue = venue;
@@ -250,37 +268,23 @@ impl Event {
     }
 
     /// Takes the event off the programme; every seat is free again.
-    pub fn delete(&mut self, now: Timestamp) {
-        self.seats.available = self.seats.total;
+    pub(crate) fn delete(&mut self, now: Timestamp) {
+        self.seats = Seats { available: self.seats.total, registered: 0, ..self.seats };
         self.deleted_at = Some(now);
         self.updated_at = now;
         self.version = self.version.next();
     }
 }
 
-/// Why a seat was not sold.
+/// Why an event was not changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum BookingRefused {
-    /// The event has begun.
-    #[error("the event has started")]
-    Started,
-    /// The user holds a seat.
-    #[error("the user holds a seat at this event")]
-    AlreadyRegistered,
-    /// No seat is left.
-    #[error("the event is sold out")]
-    SoldOut,
-}
-
-/// Why a seat was not taken back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum CancellationRefused {
-    /// The user holds no seat.
-    #[error("the user holds no seat at this event")]
-    NotRegistered,
-    /// The event has begun.
-    #[error("the event has started")]
-    Started,
+pub enum RevisionRefused {
+    /// Its new start has passed.
+    #[error("the event would have started already")]
+    Past,
+    /// More seats are held than it would have.
+    #[error(transparent)]
+    Seats(#[from] SeatsBelowRegistrations),
 }
 
 /// More seats are held than the event would have.
@@ -294,87 +298,33 @@ pub struct SeatsBelowRegistrations {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn at(raw: &str) -> Timestamp {
-        Timestamp::parse(raw).expect("a time")
-    }
-
-    fn before() -> Timestamp {
-        at("2030-04-01T00:00:00Z")
-    }
+    use crate::sample::{self, at, now, seats};
 
     fn event(total: u32, available: u32) -> Event {
-        Event {
-            id: EventId::new(1).expect("an id"),
-            title: EventTitle::parse("Concert").expect("a title"),
-            description: None,
-            starts_at: at("2030-05-01T19:30:00Z"),
-            venue: Venue::parse("Opera").expect("a venue"),
-            seats: Seats::stored(total, available).expect("seats"),
-            created_at: before(),
-            updated_at: before(),
-            deleted_at: None,
-            version: Version::FIRST,
-        }
+        Event { seats: seats(total, available), ..sample::event(1) }
     }
 
     #[test]
-    fn booking_takes_one_seat_and_raises_the_version() {
-        let mut event = event(10, 10);
-        assert_eq!(event.book(None, before()), Ok(()));
-        assert_eq!((event.seats.available(), event.seats.registered()), (9, 1));
-        assert_eq!(event.version, Version::FIRST.next());
-    }
-
-    #[test]
-    fn the_last_seat_is_sold_once() {
-        let mut event = event(10, 1);
-        assert_eq!(event.book(None, before()), Ok(()));
-        assert_eq!(event.book(None, before()), Err(BookingRefused::SoldOut));
-        assert_eq!(event.seats.available(), 0);
-    }
-
-    #[test]
-    fn holding_a_seat_is_told_before_sold_out_and_after_started() {
-        let mut event = event(10, 0);
-        let held = Some(RegistrationStatus::Confirmed);
-        assert_eq!(event.book(held, before()), Err(BookingRefused::AlreadyRegistered));
-        assert_eq!(event.book(held, event.starts_at), Err(BookingRefused::Started));
-    }
-
-    #[test]
-    fn a_cancelled_seat_can_be_booked_again() {
-        let mut event = event(1, 1);
-        assert_eq!(event.book(None, before()), Ok(()));
-        assert_eq!(event.cancel(Some(RegistrationStatus::Confirmed), before()), Ok(()));
-        assert_eq!(event.book(Some(RegistrationStatus::Cancelled), before()), Ok(()));
-    }
-
-    #[test]
-    fn only_a_held_seat_comes_back_and_only_before_the_start() {
-        let mut event = event(10, 9);
-        let unchanged = event.clone();
-        assert_eq!(event.cancel(None, before()), Err(CancellationRefused::NotRegistered));
-        assert_eq!(
-            event.cancel(Some(RegistrationStatus::Cancelled), before()),
-            Err(CancellationRefused::NotRegistered)
-        );
-        assert_eq!(
-            event.cancel(Some(RegistrationStatus::Confirmed), event.starts_at),
-            Err(CancellationRefused::Started)
-        );
-        assert_eq!(event, unchanged);
+    fn a_version_of_a_later_timeline_is_the_greater_one() {
+        let on = |timeline, count| Version::on(Timeline::new(timeline).expect("a timeline"), count);
+        assert_eq!(on(1, 7), Some(Version::new(7)), "on the first timeline the version is the count");
+        assert!(on(1, (1 << 40) - 1) < on(2, 0) && on(2, 3) < on(2, 4) && on(2, 4) < on(3, 1));
+        let version = on(2, 3).expect("a version");
+        assert_eq!((version.count(), version.timeline().get()), (3, 2));
+        assert_eq!((version.next().count(), version.next().timeline()), (4, version.timeline()));
+        assert!(on(8_192, (1 << 40) - 1).is_some_and(|greatest| greatest.get() < 1 << 53));
+        assert_eq!((on(1, 1 << 40), on(u32::MAX, 1)), (None, None));
     }
 
     #[test]
     fn resizing_moves_the_free_seats_by_the_same_number() {
         let mut event = event(10, 4);
         let resize = |seats| EventPatch { total_seats: SeatCount::new(seats).ok(), ..EventPatch::default() };
-        assert_eq!(event.revise(resize(15), before()), Ok(true));
+        assert_eq!(event.revise(resize(15), now()), Ok(true));
         assert_eq!((event.seats.total(), event.seats.available()), (15, 9));
-        assert_eq!(event.revise(resize(6), before()), Ok(true));
+        assert_eq!(event.revise(resize(6), now()), Ok(true));
         assert_eq!((event.seats.total(), event.seats.available()), (6, 0));
-        assert_eq!(event.revise(resize(5), before()), Err(SeatsBelowRegistrations { registered: 6 }));
+        assert_eq!(event.revise(resize(5), now()), Err(SeatsBelowRegistrations { registered: 6 }.into()));
         assert_eq!((event.seats.total(), event.seats.available()), (6, 0));
     }
 
@@ -382,23 +332,39 @@ mod tests {
     fn a_patch_that_changes_nothing_leaves_the_version() {
         let mut event = event(10, 4);
         let unchanged = event.clone();
-        assert_eq!(event.revise(EventPatch::default(), at("2030-04-02T00:00:00Z")), Ok(false));
+        assert_eq!(event.revise(EventPatch::default(), now().plus_secs(60)), Ok(false));
         let same = EventPatch { title: Some(event.title.clone()), ..EventPatch::default() };
-        assert_eq!(event.revise(same, at("2030-04-02T00:00:00Z")), Ok(false));
+        assert_eq!(event.revise(same, now().plus_secs(60)), Ok(false));
         assert_eq!(event, unchanged);
+    }
+
+    #[test]
+    fn a_start_that_has_passed_can_be_written_back_but_not_moved() {
+        let mut event = event(10, 4);
+        let (unchanged, began) = (event.clone(), event.starts_at.plus_secs(1));
+        let start = |starts_at| EventPatch { starts_at: Some(starts_at), ..EventPatch::default() };
+        assert_eq!(event.revise(start(event.starts_at), began), Ok(false));
+        let title = EventTitle::parse("Recital").ok();
+        assert_eq!(event.revise(EventPatch { title, ..start(event.starts_at) }, began), Ok(true));
+        for moved in [now(), at("2030-05-01T19:30:00.000001Z"), began] {
+            let patch = EventPatch { title: Some(unchanged.title.clone()), ..start(moved) };
+            assert_eq!(event.revise(patch, began), Err(RevisionRefused::Past), "{moved}");
+        }
+        assert_eq!((event.title.as_str(), event.starts_at), ("Recital", unchanged.starts_at));
+        assert_eq!(event.revise(start(began.plus_secs(1)), began), Ok(true));
     }
 
     #[test]
     fn deleting_frees_every_seat() {
         let mut event = event(10, 4);
-        event.delete(before());
+        event.delete(now());
         assert_eq!(event.seats.available(), 10);
-        assert_eq!(event.deleted_at, Some(before()));
+        assert_eq!(event.deleted_at, Some(now()));
     }
 
     #[test]
     fn an_event_is_set_for_the_future() {
-        assert_eq!(StartsAt::new(before(), before()), Err(Invalid::NotInFuture));
-        assert!(StartsAt::new(at("2030-04-01T00:00:00.000001Z"), before()).is_ok());
+        assert_eq!(StartsAt::new(now(), now()), Err(Invalid::NotInFuture));
+        assert!(StartsAt::new(at("2030-01-15T12:00:00.000001Z"), now()).is_ok());
     }
 }

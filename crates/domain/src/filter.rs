@@ -1,4 +1,4 @@
-//! What somebody browsing events asks for.
+//! What a list of events is asked for.
 
 use crate::{Invalid, Timestamp, text};
 

@@ -53,6 +53,14 @@ id!(
     /// Names a log-in session, the family of its refresh tokens.
     SessionId
 );
+id!(
+    /// Names a webhook.
+    WebhookId
+);
+id!(
+    /// Names a delivery to a webhook.
+    DeliveryId
+);
 
 #[cfg(test)]
 mod tests {

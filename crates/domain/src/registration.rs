@@ -48,7 +48,7 @@ pub struct Registration {
 
 /// A registration as an event's organiser sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attendance {
+pub struct RegistrationWithUser {
     /// The registration.
     pub registration: Registration,
     /// Whose it is.
@@ -57,7 +57,7 @@ pub struct Attendance {
 
 /// A registration as its holder sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Booking {
+pub struct RegistrationWithEvent {
     /// The registration.
     pub registration: Registration,
     /// What it is for, deleted or not.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A refresh token as its holder has it. Nobody else keeps it.
+/// A refresh token as its holder has it. It is stored nowhere else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshSecret(String);
 

@@ -1,13 +1,18 @@
 //! Texts with a door: trimmed, measured in Unicode scalar values, and free of control characters.
+//!
+//! `parse` is the door for what clients send. `stored` is for what a store holds already: it trims and checks nothing,
+//! because a row that breaks a rule is still a row to be shown, mended and deleted.
 
 use std::fmt;
 
 use caseless::Caseless;
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, WhiteSpace};
+use icu_properties::{CodePointMapData, CodePointSetData};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::Invalid;
 
-/// A user's name: trimmed, 1–100 characters, no control characters.
+/// A user's name: trimmed, 1–100 characters, something to see among them, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonName(String);
 
@@ -20,13 +25,18 @@ impl PersonName {
         line(raw, Self::MAX_CHARS).map(Self)
     }
 
+    /// The name that a store holds, which may break the rules of [`Self::parse`].
+    pub fn stored(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// An event's name as attendees read it: trimmed, 1–200 characters, no control characters.
+/// An event's name as attendees read it: trimmed, 1–200 characters, something to see among them, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventTitle(String);
 
@@ -37,6 +47,11 @@ impl EventTitle {
     /// Reads a title.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
         line(raw, Self::MAX_CHARS).map(Self)
+    }
+
+    /// The title that a store holds, which may break the rules of [`Self::parse`].
+    pub fn stored(text: &str) -> Self {
+        Self(text.trim().to_owned())
     }
 
     /// The title.
@@ -50,7 +65,7 @@ impl EventTitle {
     }
 }
 
-/// Where an event takes place: trimmed, 1–200 characters, no control characters.
+/// Where an event takes place: trimmed, 1–200 characters, something to see among them, no control characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Venue(String);
 
@@ -61,6 +76,11 @@ impl Venue {
     /// Reads a venue.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
         line(raw, Self::MAX_CHARS).map(Self)
+    }
+
+    /// The venue that a store holds, which may break the rules of [`Self::parse`].
+    pub fn stored(text: &str) -> Self {
+        Self(text.trim().to_owned())
     }
 
     /// The venue.
@@ -88,6 +108,11 @@ impl Description {
         Ok(Self(text.to_owned()))
     }
 
+    /// The description that a store holds, which may break the rules of [`Self::parse`].
+    pub fn stored(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
     /// The description.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -106,8 +131,8 @@ impl EmailAddress {
     /// Reads an address.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
         const MALFORMED: Invalid = Invalid::Malformed { expected: "an e-mail address such as ada@example.com" };
-        let text = raw.trim().to_lowercase();
-        at_most(&text, Self::MAX_CHARS)?;
+        let text = raw.trim();
+        at_most(text, Self::MAX_CHARS)?;
         let (local, domain) = text.split_once('@').ok_or(MALFORMED)?;
         let local_ok = !local.is_empty()
             && local.bytes().all(|b| b.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&b));
@@ -117,7 +142,14 @@ impl EmailAddress {
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         });
-        if local_ok && domain_ok { Ok(Self(text)) } else { Err(MALFORMED) }
+        // Lower case comes last: that of the Kelvin sign is a `k`, which is another address.
+        if local_ok && domain_ok { Ok(Self(text.to_ascii_lowercase())) } else { Err(MALFORMED) }
+    }
+
+    /// The address that a store holds, in lower case. It may be none by the rules of [`Self::parse`]: then its other
+    /// letters stay, because that of the Kelvin sign is a `k`, which is another address.
+    pub fn stored(text: &str) -> Self {
+        Self(text.trim().to_ascii_lowercase())
     }
 
     /// The address.
@@ -132,7 +164,7 @@ impl fmt::Display for EmailAddress {
     }
 }
 
-/// A password somebody chose: 8 characters to 71 bytes, taken as it is, without NUL.
+/// A password as it was chosen: 8 characters to 71 bytes, taken as it is, without NUL.
 ///
 /// bcrypt hashes 72 bytes of which the last is a NUL; a longer password is refused here because
 /// the algorithm would cut it silently.
@@ -204,14 +236,24 @@ pub fn fold(text: &str) -> String {
 /// One line of text.
 fn line(raw: &str, max_chars: usize) -> Result<String, Invalid> {
     let text = raw.trim();
-    if text.is_empty() {
-        return Err(Invalid::Blank);
-    }
     if text.chars().any(char::is_control) {
         return Err(Invalid::ControlCharacter);
     }
+    if text.chars().all(is_invisible) {
+        return Err(Invalid::Blank);
+    }
     at_most(text, max_chars)?;
     Ok(text.to_owned())
+}
+
+/// Whether a character by itself shows nothing. Within a text it may matter: an emoji is often joined by one.
+fn is_invisible(c: char) -> bool {
+    /// A pattern without dots.
+    const BRAILLE_BLANK: char = '\u{2800}';
+    c == BRAILLE_BLANK
+        || CodePointSetData::new::<WhiteSpace>().contains(c)
+        || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        || CodePointMapData::<GeneralCategory>::new().get(c) == GeneralCategory::Format
 }
 
 fn at_most(text: &str, max: usize) -> Result<(), Invalid> {
@@ -233,6 +275,50 @@ mod tests {
     }
 
     #[test]
+    fn a_text_without_anything_to_see_is_blank() {
+        for invisible in [
+            '\u{ad}',
+            '\u{34f}',
+            '\u{61c}',
+            '\u{115f}',
+            '\u{1160}',
+            '\u{17b4}',
+            '\u{180e}',
+            '\u{200b}',
+            '\u{200d}',
+            '\u{200e}',
+            '\u{202e}',
+            '\u{2028}',
+            '\u{2060}',
+            '\u{2063}',
+            '\u{2069}',
+            '\u{2800}',
+            '\u{3000}',
+            '\u{3164}',
+            '\u{fe0f}',
+            '\u{feff}',
+            '\u{ffa0}',
+            '\u{fff9}',
+            '\u{1d173}',
+            '\u{e0001}',
+            '\u{e0041}',
+            '\u{e01ef}',
+        ] {
+            let alone = format!("{invisible} {invisible}");
+            assert_eq!(EventTitle::parse(&alone), Err(Invalid::Blank), "{invisible:?}");
+            assert_eq!(Venue::parse(&alone), Err(Invalid::Blank), "{invisible:?}");
+            assert_eq!(PersonName::parse(&alone), Err(Invalid::Blank), "{invisible:?}");
+            // Beside something to see, it is part of the text.
+            let beside = format!("a{invisible}b");
+            assert_eq!(EventTitle::parse(&beside).map(|title| title.0), Ok(beside));
+        }
+        for visible in ["👩\u{200d}🚀", "❤\u{fe0f}", "می\u{200c}خواهم", "🏴\u{e0067}\u{e0062}\u{e007f}", "ㅤ가"]
+        {
+            assert!(EventTitle::parse(visible).is_ok(), "{visible:?}");
+        }
+    }
+
+    #[test]
     fn a_description_may_have_lines_and_be_empty() {
         assert!(Description::parse("one\r\n\ttwo").is_ok());
         assert!(Description::parse("").is_ok());
@@ -247,6 +333,29 @@ mod tests {
         {
             assert!(EmailAddress::parse(raw).is_err(), "{raw:?}");
         }
+    }
+
+    #[test]
+    fn a_letter_that_only_folds_to_ascii_is_in_no_address() {
+        for raw in
+            ["\u{212a}@example.com", "ada@\u{212a}.com", "\u{17f}@example.com", "İ@example.com", "ada@exampl\u{e9}.com"]
+        {
+            assert!(EmailAddress::parse(raw).is_err(), "{raw:?}");
+        }
+    }
+
+    #[test]
+    fn stored_texts_are_trimmed_and_otherwise_kept() {
+        let long = "é".repeat(300);
+        for (stored, shown) in [(" a\tb\n", "a\tb"), ("", ""), ("a\0b", "a\0b"), (long.as_str(), long.as_str())] {
+            assert_eq!(EventTitle::stored(stored).as_str(), shown);
+            assert_eq!(Venue::stored(stored).as_str(), shown);
+            assert_eq!(PersonName::stored(stored).as_str(), shown);
+            assert_eq!(Description::stored(stored).as_str(), shown);
+        }
+        assert_eq!(EmailAddress::stored(" Ada@Example.COM").as_str(), "ada@example.com");
+        assert_eq!(EmailAddress::stored("Ada").as_str(), "ada");
+        assert_eq!(EmailAddress::stored("\u{212a}@Example.com").as_str(), "\u{212a}@example.com");
     }
 
     #[test]

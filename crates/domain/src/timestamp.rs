@@ -1,14 +1,20 @@
-//! Instants as everybody sees them: UTC, to the microsecond.
+//! Instants as clients see them: UTC, to the microsecond.
 
 use std::fmt;
 
-use chrono::{DateTime, Days, NaiveDate, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Timelike, Utc};
 
 use crate::Invalid;
 
 const FORM: &str = "an RFC 3339 time such as 2030-05-01T19:30:00Z";
 const DAY_OR_INSTANT: &str = "a day such as 2030-05-01 or an RFC 3339 time such as 2030-05-01T19:30:00Z \
      (write + as %2B in a query)";
+
+/// 0001-01-01T00:00:00Z, in microseconds since 1970.
+const FIRST_MICROS: i64 = -62_135_596_800_000_000;
+
+/// 9999-12-31T23:59:59.999999Z, in microseconds since 1970.
+const LAST_MICROS: i64 = 253_402_300_799_999_999;
 
 /// An instant in UTC, whole microseconds, from year 1 to year 9999.
 ///
@@ -27,23 +33,37 @@ impl Timestamp {
         Self(DateTime::from_timestamp_micros(instant.timestamp_micros()).unwrap_or(instant))
     }
 
-    /// Reads an RFC 3339 time of any offset.
+    /// The instant that a store holds. One outside the calendar becomes the first or the last instant in it.
+    pub fn stored(instant: DateTime<Utc>) -> Self {
+        let micros = instant.timestamp_micros().clamp(FIRST_MICROS, LAST_MICROS);
+        Self(DateTime::from_timestamp_micros(micros).unwrap_or(instant))
+    }
+
+    /// Reads an RFC 3339 time of any offset. What is finer than a microsecond is cut off; a leap second is refused,
+    /// because no clock or database here can hold one.
     pub fn parse(raw: &str) -> Result<Self, Invalid> {
-        let instant = DateTime::parse_from_rfc3339(raw.trim()).map_err(|_| Invalid::Malformed { expected: FORM })?;
-        Self::in_calendar(instant.with_timezone(&Utc)).ok_or(Invalid::Malformed { expected: FORM })
+        let written = date_time(raw).and_then(Self::in_calendar);
+        written.ok_or(Invalid::Malformed { expected: FORM })
     }
 
-    /// Reads the lower bound of a period: a bare day means its first microsecond.
+    /// Reads the lower, included bound of a period. A bare day means its first microsecond, and an instant between
+    /// two microseconds means the later one.
     pub fn parse_from(raw: &str) -> Result<Self, Invalid> {
-        Self::parse_bound(raw, Self::first_of)
+        let bound = match day(raw) {
+            Some(day) => Self::in_calendar(day.and_time(chrono::NaiveTime::MIN).and_utc()),
+            None => date_time(raw).and_then(Self::rounded_up),
+        };
+        bound.ok_or(Invalid::Malformed { expected: DAY_OR_INSTANT })
     }
 
-    /// Reads the upper, included bound of a period: a bare day means its last microsecond.
+    /// Reads the upper, included bound of a period. A bare day means its last microsecond, and an instant between
+    /// two microseconds means the earlier one.
     pub fn parse_to(raw: &str) -> Result<Self, Invalid> {
-        Self::parse_bound(raw, |day| {
-            let next = Self::first_of(day.checked_add_days(Days::new(1))?)?;
-            Some(Self(next.0 - TimeDelta::microseconds(1)))
-        })
+        let bound = match day(raw) {
+            Some(day) => day.and_hms_micro_opt(23, 59, 59, 999_999).map(|last| last.and_utc()),
+            None => date_time(raw),
+        };
+        bound.and_then(Self::in_calendar).ok_or(Invalid::Malformed { expected: DAY_OR_INSTANT })
     }
 
     /// The instant as chrono's type, for adapters.
@@ -62,19 +82,9 @@ impl Timestamp {
         self.0.timestamp()
     }
 
-    fn parse_bound(raw: &str, of_day: impl Fn(NaiveDate) -> Option<Self>) -> Result<Self, Invalid> {
-        let raw = raw.trim();
-        let bare_day = raw.len() == "2030-05-01".len();
-        let parsed = if bare_day {
-            NaiveDate::parse_from_str(raw, "%Y-%m-%d").ok().and_then(of_day)
-        } else {
-            Self::parse(raw).ok()
-        };
-        parsed.ok_or(Invalid::Malformed { expected: DAY_OR_INSTANT })
-    }
-
-    fn first_of(day: NaiveDate) -> Option<Self> {
-        Self::in_calendar(day.and_hms_opt(0, 0, 0)?.and_utc())
+    fn rounded_up(instant: DateTime<Utc>) -> Option<Self> {
+        let cut = Self::new(instant).0;
+        Self::in_calendar(if cut < instant { cut + TimeDelta::microseconds(1) } else { cut })
     }
 
     /// RFC 3339 has four digits for the year, and so has everything that sorts these as text.
@@ -83,6 +93,38 @@ impl Timestamp {
         let instant = Self::new(instant);
         (1..=9999).contains(&instant.0.year()).then_some(instant)
     }
+}
+
+/// Reads `YYYY-MM-DD` and nothing else: chrono takes signs, spaces and other widths as well.
+fn day(raw: &str) -> Option<NaiveDate> {
+    if has_form(raw, "0000-00-00") { NaiveDate::parse_from_str(raw, "%Y-%m-%d").ok() } else { None }
+}
+
+/// Reads a `date-time` of RFC 3339, 5.6, and nothing else: chrono takes a space for the `T`, other minus signs and leap
+/// seconds as well.
+fn date_time(raw: &str) -> Option<DateTime<Utc>> {
+    let (to_the_second, rest) = raw.split_at_checked("0000-00-00T00:00:00".len())?;
+    let (fraction, offset) = rest.split_at_checked(rest.find(|c| !matches!(c, '.' | '0'..='9'))?)?;
+    let fraction_ok = fraction.is_empty()
+        || fraction
+            .strip_prefix('.')
+            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let offset_ok = ["Z", "+00:00", "-00:00"].iter().any(|form| has_form(offset, form));
+    if !(has_form(to_the_second, "0000-00-00T00:00:00") && fraction_ok && offset_ok) {
+        return None;
+    }
+    let instant = DateTime::parse_from_rfc3339(raw).ok()?;
+    // chrono counts the nanoseconds of a leap second from the second before it.
+    (instant.nanosecond() < 1_000_000_000).then(|| instant.with_timezone(&Utc))
+}
+
+/// Whether a text has this form, in which a zero stands for any digit, and a letter for either case of it.
+fn has_form(text: &str, form: &str) -> bool {
+    text.len() == form.len()
+        && text.bytes().zip(form.bytes()).all(|(byte, form)| match form {
+            b'0' => byte.is_ascii_digit(),
+            _ => byte.eq_ignore_ascii_case(&form),
+        })
 }
 
 impl fmt::Display for Timestamp {
@@ -108,9 +150,27 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_second_is_the_second_after_it() {
-        assert_eq!(text(Timestamp::parse("2030-06-30T23:59:60.5Z")), "2030-07-01T00:00:00.500Z");
-        assert!(Timestamp::parse("9999-12-31T23:59:60Z").is_err(), "it is outside the calendar");
+    fn a_leap_second_is_no_instant_of_ours() {
+        for raw in ["2030-06-30T23:59:60Z", "2030-06-30T23:59:60.5Z", "2030-05-01T10:00:60Z", "9999-12-31T23:59:60Z"] {
+            assert!(Timestamp::parse(raw).is_err(), "{raw}");
+            assert!(Timestamp::parse_from(raw).is_err(), "{raw}");
+            assert!(Timestamp::parse_to(raw).is_err(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn either_case_and_any_offset_are_taken() {
+        for raw in ["2030-05-01t10:00:00z", "2030-05-01T10:00:00-00:00", "2030-05-01T12:30:00+02:30"] {
+            assert_eq!(text(Timestamp::parse(raw)), "2030-05-01T10:00:00Z", "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_stored_instant_outside_the_calendar_is_the_nearest_one_in_it() {
+        let stored = |raw: &str| Timestamp::stored(raw.parse().expect("a time")).to_string();
+        assert_eq!(stored("+20000-01-01T00:00:00Z"), "9999-12-31T23:59:59.999999Z");
+        assert_eq!(stored("-0044-03-15T00:00:00Z"), "0001-01-01T00:00:00Z");
+        assert_eq!(stored("2030-05-01T19:30:00.1234567Z"), "2030-05-01T19:30:00.123456Z");
     }
 
     #[test]
@@ -118,6 +178,18 @@ mod tests {
         assert_eq!(text(Timestamp::parse_from("2030-05-01")), "2030-05-01T00:00:00Z");
         assert_eq!(text(Timestamp::parse_to("2030-05-01")), "2030-05-01T23:59:59.999999Z");
         assert_eq!(text(Timestamp::parse_to("2030-05-01T10:00:00Z")), "2030-05-01T10:00:00Z");
+        assert_eq!(text(Timestamp::parse_from("0001-01-01")), "0001-01-01T00:00:00Z");
+        assert_eq!(text(Timestamp::parse_to("0001-01-01")), "0001-01-01T23:59:59.999999Z");
+        assert_eq!(text(Timestamp::parse_from("9999-12-31")), "9999-12-31T00:00:00Z");
+        assert_eq!(text(Timestamp::parse_to("9999-12-31")), "9999-12-31T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn a_bound_between_two_microseconds_is_rounded_into_the_period() {
+        let raw = "2030-05-01T10:00:00.0000005Z";
+        assert_eq!(text(Timestamp::parse_from(raw)), "2030-05-01T10:00:00.000001Z");
+        assert_eq!(text(Timestamp::parse_to(raw)), "2030-05-01T10:00:00Z");
+        assert_eq!(text(Timestamp::parse_from("2030-05-01T10:00:00.0000010Z")), "2030-05-01T10:00:00.000001Z");
     }
 
     #[test]
@@ -129,11 +201,33 @@ mod tests {
             "2030-02-30",
             "2030-05-01T25:00:00Z",
             "2030-05-01 10:00",
+            "2030-05-01 10:00:00Z",
+            "2030-05-01T10:00Z",
+            "2030-05-01T10:00:00",
+            "2030-05-01T10:00:00.Z",
+            "2030-05-01T10:00:00.1.2Z",
+            "2030-05-01T10:00:00,5Z",
+            "2030-05-01T10:00:00+0200",
+            "2030-05-01T10:00:00+02",
+            "2030-05-01T10:00:00+24:00",
+            "2030-05-01T10:00:00\u{2212}02:00",
+            " 2030-05-01T10:00:00Z",
+            "2030-05-01T10:00:00Z ",
             "+12030-01-01T00:00:00Z",
+            "0000-12-31T23:59:59Z",
+            "0001-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59-00:01",
+            "+203-05-01",
+            "2030-05- 1",
+            "2030-5-01",
+            "20300501",
+            "0000-12-31",
+            "2030-05-01 ",
+            "２030-05-01",
         ] {
             assert!(Timestamp::parse(raw).is_err(), "{raw:?}");
             assert!(Timestamp::parse_from(raw).is_err(), "{raw:?}");
+            assert!(Timestamp::parse_to(raw).is_err(), "{raw:?}");
         }
-        assert!(Timestamp::parse_to("9999-12-31").is_err(), "its end is outside the calendar");
     }
 }

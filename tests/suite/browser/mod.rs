@@ -1,7 +1,10 @@
-//! What people do on the pages, in a real browser: clicks, keys, and what there is to read.
+//! Users on the pages, in a real browser: clicks, keys, and texts.
 //!
 //! Pictures of the pages are kept in `target/screenshots`.
 
+mod address;
+mod session;
+mod states;
 mod window;
 
 use fantoccini::key::Key;
@@ -12,7 +15,7 @@ use crate::harness::server::{Instance, PASSWORD, Person, Site, Stack};
 use crate::harness::until;
 use window::Window;
 
-/// An event that the tests' clock and the browser's both have before them.
+/// An event in the future of both the tests' clock and the browser's clock.
 async fn event(api: &Instance, title: &str, seats: u32) -> u64 {
     let fields = json!({
         "title": title,
@@ -24,7 +27,7 @@ async fn event(api: &Instance, title: &str, seats: u32) -> u64 {
     api.create(&api.admin().await, fields).await["id"].as_u64().unwrap()
 }
 
-/// Fills in the dialog that asks who is there.
+/// Fills in the sign-in dialog.
 async fn sign_in(window: &Window, email: &str) {
     window.click("#sign-in").await;
     window.fill("#sign-in-dialog [name=email]", email).await;
@@ -55,15 +58,15 @@ async fn a_seat_booked_in_one_window_is_gone_in_another_on_another_instance() {
         mark(window).await;
     }
 
-    let ada = first.somebody().await;
+    let ada = first.new_user().await;
     sign_in(&here, &ada.email).await;
     here.press_button("Book: Nocturnes").await;
     here.reads("#toast", "Booked").await;
     there.counts("Nocturnes", "9 of 10 free").await;
     here.counts("Nocturnes", "9 of 10 free").await;
 
-    // What nobody at either window did moves there too.
-    let bo = second.somebody().await;
+    // A booking without a window moves the seats in both windows too.
+    let bo = second.new_user().await;
     second.book(event, &bo).await.expect(201);
     here.counts("Nocturnes", "8 of 10 free").await;
     there.counts("Nocturnes", "8 of 10 free").await;
@@ -74,7 +77,7 @@ async fn a_seat_booked_in_one_window_is_gone_in_another_on_another_instance() {
 
     let admin = first.admin().await;
     first.delete(&format!("/api/events/{event}")).by(&admin).send().await.expect(200);
-    there.reads("#found", "No event is like that").await;
+    there.reads("#found", "No events yet.").await;
     assert_never_reloaded(&here).await;
     assert_never_reloaded(&there).await;
     here.close().await;
@@ -106,7 +109,7 @@ async fn the_programs_in_the_documentation_run() {
         .await;
     };
     told(json!([10, 10])).await;
-    api.book(event, &api.somebody().await).await.expect(201);
+    api.book(event, &api.new_user().await).await.expect(201);
     told(json!([9, 9])).await;
     window.close().await;
     api.stop().await;
@@ -132,7 +135,7 @@ async fn seats_still_move_after_redis_was_restarted() {
     second.book(event, &people[2]).await.expect(201);
     window.counts("Nocturnes", "7 of 10 free").await;
 
-    // The line to the page was never cut.
+    // The connection to the page was never closed.
     window.reads("#live", "Live").await;
     assert_never_reloaded(&window).await;
     window.close().await;
@@ -145,7 +148,7 @@ async fn the_page_comes_back_to_a_server_that_was_away() {
     let site = Site::new(Stack::Embedded).await;
     let first = site.start().await;
     let event = event(&first, "Nocturnes", 10).await;
-    let ada = first.somebody().await;
+    let ada = first.new_user().await;
     let window = Window::open(&first, "/").await;
     window.reads("#live", "Live").await;
     mark(&window).await;
@@ -158,24 +161,24 @@ async fn the_page_comes_back_to_a_server_that_was_away() {
     again.book(event, &ada).await.expect(201);
     window.counts("Nocturnes", "9 of 10 free").await;
     assert_never_reloaded(&window).await;
-    // That there was nobody is what the console says here, and rightly.
+    // The console has errors, because the server was away.
     window.close_after_trouble().await;
     again.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_signs_up_books_gives_back_and_is_told_what_is_sold_out() {
+async fn a_user_signs_up_books_gives_back_and_sees_a_sold_out_event() {
     let site = Site::new(Stack::Embedded).await;
     let api = site.start().await;
     let few = event(&api, "Table for two", 1).await;
     event(&api, "Nocturnes", 10).await;
     let window = Window::open(&api, "/").await;
     window.counts("Nocturnes", "10 of 10 free").await;
-    window.reads("#zone", "Europe/Amsterdam").await;
+    window.reads(".zone", "Europe/Amsterdam").await;
     window.reads(".hour", "21:30 CEST").await;
     window.picture("programme").await;
 
-    // Nobody is signed in: booking asks who it is, and goes on from there.
+    // No user is signed in: the page asks for a sign-in, and then books.
     window.press_button("Book: Nocturnes").await;
     window.click("#other-way").await;
     window.click("#sign-in-dialog [type=submit]").await;
@@ -193,13 +196,12 @@ async fn somebody_signs_up_books_gives_back_and_is_told_what_is_sold_out() {
     window.reads("#who", "Grace <b>Hopper</b>").await;
     window.counts("Nocturnes", "9 of 10 free").await;
 
-    // Somebody else has the only seat of the other.
-    api.book(few, &api.somebody().await).await.expect(201);
+    // Another user books the only seat of the other event.
+    api.book(few, &api.new_user().await).await.expect(201);
     window.counts("Table for two", "Sold out 1 seat").await;
-    window.press_button("Book: Table for two").await;
-    window.reads("#toast", "Table for two: No seat is free at present.").await;
+    window.vanishes("[aria-label='Book: Table for two']").await;
 
-    // A page that is loaded again still knows who is there, and what they have.
+    // After a reload, the page still has the user and their bookings.
     window.eval("location.reload()").await;
     window.reads("#who", "Grace").await;
     window.click("a[href='#bookings']").await;
@@ -210,19 +212,20 @@ async fn somebody_signs_up_books_gives_back_and_is_told_what_is_sold_out() {
     window.reads("#sure-title", "Give back your seat at “Nocturnes”?").await;
     window.picture("sure").await;
     window.click("#sure-dialog [type=submit]").await;
-    window.reads("#booking-list .state", "Given back").await;
+    window.reads("#booking-list .status", "Given back").await;
+    window.reads("#booked", "0 bookings, 1 cancelled").await;
     window.click("a[href='#programme']").await;
     window.counts("Nocturnes", "10 of 10 free").await;
 
     window.click("#log-out").await;
     window.find("#sign-in").await;
-    assert_eq!(window.eval("return sessionStorage.length + localStorage.length").await, 0, "something was left behind");
+    assert_eq!(window.eval("return sessionStorage.length + localStorage.length").await, 0, "the storage is not empty");
     window.close().await;
     api.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_is_found_by_what_it_is_called_when_it_is_and_whether_there_are_seats() {
+async fn an_event_is_found_by_title_date_and_free_seats() {
     let site = Site::new(Stack::Embedded).await;
     let api = site.start().await;
     let admin = api.admin().await;
@@ -255,7 +258,10 @@ async fn an_event_is_found_by_what_it_is_called_when_it_is_and_whether_there_are
     window.eval("location.reload()").await;
     window.reads("#found", "2 events").await;
     window.fill("[name=search]", "nothing of the kind").await;
-    window.reads("#found", "No event is like that").await;
+    window.reads("#found", "No event matches.").await;
+    window.picture("no-match").await;
+    window.click("#show-all").await;
+    window.reads("#found", "26 events").await;
     window.close().await;
     api.stop().await;
 }
@@ -266,8 +272,12 @@ async fn an_admin_runs_an_event_from_the_page() {
     let api = site.start().await;
     let admin = api.admin().await;
     let window = Window::open(&api, "/").await;
-    window.reads("#found", "No event is like that").await;
+    window.reads("#found", "No events yet.").await;
+    window.reads("#no-events", "boxoffice seed").await;
+    window.reads("#no-events", "boxoffice create-admin").await;
+    window.picture("no-events").await;
     sign_in(&window, &admin.email).await;
+    window.reads("#no-events", "New event").await;
 
     let field = |name: &str| format!("#event-dialog [name={name}]");
     let save = "#event-dialog [type=submit]";
@@ -286,7 +296,7 @@ async fn an_admin_runs_an_event_from_the_page() {
     assert_eq!((&made["date"], &made["description"]), (&json!("2031-05-01T19:30:00Z"), &Value::Null));
     let event = made["id"].as_u64().unwrap();
 
-    // Seats that are sold meanwhile are no reason not to save a new size.
+    // Bookings in the meantime do not keep a new size from being saved.
     window.press_button("Edit: Nocturnes").await;
     window.find(save).await;
     let people = api.people(2).await;
@@ -297,7 +307,7 @@ async fn an_admin_runs_an_event_from_the_page() {
     window.click(save).await;
     window.counts("Nocturnes", "18 of 20 free").await;
 
-    // What another admin has changed meanwhile is.
+    // A change by another admin in the meantime does.
     window.press_button("Edit: Nocturnes").await;
     window.find(save).await;
     let other = json!({ "title": "Nocturnes by candlelight", "venue": "Chapel" });
@@ -320,7 +330,7 @@ async fn an_admin_runs_an_event_from_the_page() {
 
     api.cancel(event, &people[0]).await.expect(200);
     window.press_button("Attendees: Nocturnes by candlelight").await;
-    window.reads("#attending", "2 bookings, newest first").await;
+    window.reads("#attending", "1 booking, 1 cancelled. Newest first.").await;
     for person in &people {
         window.reads("#attendees", &person.email).await;
     }
@@ -334,7 +344,7 @@ async fn an_admin_runs_an_event_from_the_page() {
     window.reads("#sure-text", "1 booking will be cancelled").await;
     window.click("#sure-dialog [type=submit]").await;
     window.reads("#toast", "1 booking cancelled").await;
-    window.reads("#found", "No event is like that").await;
+    window.reads("#found", "No events yet.").await;
     window.close().await;
     api.stop().await;
 }
@@ -344,11 +354,11 @@ async fn a_seat_is_booked_and_given_back_with_the_keyboard_alone() {
     let site = Site::new(Stack::Embedded).await;
     let api = site.start().await;
     event(&api, "Nocturnes", 10).await;
-    let ada = api.somebody().await;
+    let ada = api.new_user().await;
     let window = Window::open(&api, "/").await;
     window.counts("Nocturnes", "10 of 10 free").await;
 
-    assert_eq!(window.tab_to("Skip to the programme").await, 1);
+    assert_eq!(window.tab_to("Skip to the content").await, 1);
     window.press(Key::Enter).await;
     window.tab_to("Book: Nocturnes").await;
     window.press(Key::Enter).await;
@@ -383,7 +393,7 @@ async fn a_booking_whose_answer_was_lost_is_made_once() {
     let site = Site::new(Stack::Embedded).await;
     let api = site.start().await;
     let event = event(&api, "Nocturnes", 10).await;
-    let ada = api.somebody().await;
+    let ada = api.new_user().await;
     let window = Window::open(&api, "/").await;
     sign_in(&window, &ada.email).await;
     // The first two answers never arrive; the token of the third has run out.
@@ -412,18 +422,18 @@ async fn a_booking_whose_answer_was_lost_is_made_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_page_signs_somebody_in_and_books_a_seat() {
+async fn the_api_page_signs_a_user_in_and_books_a_seat() {
     let site = Site::new(Stack::Embedded).await;
     let api = site.start().await;
     let event = event(&api, "Nocturnes", 10).await;
-    let ada = api.somebody().await;
+    let ada = api.new_user().await;
     let window = Window::open(&api, "/api").await;
     window.click(".auth-wrapper .authorize").await;
     window.fill(".modal-ux input", &ada.token).await;
     window.click(".modal-ux .authorize").await;
     window.click(".modal-ux .btn-done").await;
 
-    let operation = "#operations-registrations-bookSeat";
+    let operation = "#operations-registrations-registerForEvent";
     window.click(&format!("{operation} .opblock-summary-control")).await;
     window.fill(&format!("{operation} tr[data-param-name=id] input"), &event.to_string()).await;
     window.picture_as_it_is("api").await;
@@ -434,7 +444,7 @@ async fn the_api_page_signs_somebody_in_and_books_a_seat() {
     api.stop().await;
 }
 
-/// How many seats somebody holds.
+/// How many seats a user holds.
 async fn bookings(api: &Instance, person: &Person) -> usize {
     let path = "/api/users/me/registrations?status=confirmed";
     let list = api.request(Method::GET, path).by(person).send().await.expect(200).json();

@@ -13,6 +13,7 @@ use fantoccini::actions::{InputSource, KeyAction, KeyActions};
 use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
 use fantoccini::key::Key;
+use fantoccini::wd::WindowHandle;
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Map, Value, json};
@@ -20,15 +21,15 @@ use tempfile::TempDir;
 use tokio::sync::Mutex;
 
 use crate::harness::server::Instance;
-use crate::harness::until;
+use crate::harness::{provided, until};
 
-/// Where the people of these stories are.
+/// The time zone of the browser.
 const TIME_ZONE: &str = "Europe/Amsterdam";
 
-/// A window with a profile of its own: nobody is signed in, nothing is kept.
+/// A window with a new profile: no user is signed in, and the storage is empty.
 pub struct Window {
     driver: Client,
-    /// Where what only Chromium knows is asked.
+    /// The session of the `WebDriver`, for commands that only Chromium has.
     session: String,
     _chromedriver: Arc<Chromedriver>,
 }
@@ -36,6 +37,11 @@ pub struct Window {
 impl Window {
     /// Opens a window on a page of an instance.
     pub async fn open(api: &Instance, path: &str) -> Self {
+        Self::open_with(api, path, "").await
+    }
+
+    /// The same, with a script that runs in each page that it loads, before the page's own.
+    pub async fn open_with(api: &Instance, path: &str, script: &str) -> Self {
         let chromedriver = Chromedriver::shared().await;
         let address = format!("http://127.0.0.1:{}", chromedriver.port);
         let mut arguments = vec!["--headless=new", "--disable-dev-shm-usage", "--disable-gpu"];
@@ -53,8 +59,41 @@ impl Window {
         let session = format!("{address}/session/{}", driver.session_id().await.unwrap().unwrap());
         let window = Self { driver, session, _chromedriver: chromedriver };
         window.look(1280, 900, "light").await;
+        window.run_first(script).await;
         window.go(&format!("{}{path}", api.base())).await;
         window
+    }
+
+    /// Opens another tab of this browser on the page, and answers both: the one before and the new one.
+    pub async fn open_tab(&self, api: &Instance, script: &str) -> [WindowHandle; 2] {
+        let before = self.driver.window().await.unwrap();
+        let tab = self.driver.new_window(true).await.unwrap().handle;
+        self.switch_to(&tab).await;
+        self.look(1280, 900, "light").await;
+        self.run_first(script).await;
+        self.go(&format!("{}/", api.base())).await;
+        [before, tab]
+    }
+
+    /// Goes to a tab of this browser.
+    pub async fn switch_to(&self, tab: &WindowHandle) {
+        self.driver.switch_to_window(tab.clone()).await.unwrap();
+    }
+
+    async fn run_first(&self, script: &str) {
+        // In a block of its own, so that its names are not the page's.
+        let source = json!({ "source": format!("{{ {script} }}") });
+        self.ask_devtools("Page.addScriptToEvaluateOnNewDocument", source).await;
+    }
+
+    /// Goes to the page before, as the browser's button does.
+    pub async fn back(&self) {
+        self.driver.back().await.unwrap();
+    }
+
+    /// Loads the page again.
+    pub async fn reload(&self) {
+        self.driver.refresh().await.unwrap();
     }
 
     /// Goes to an address.
@@ -62,14 +101,14 @@ impl Window {
         self.driver.goto(url).await.unwrap();
     }
 
-    /// The window's size, and whether its owner likes it light or dark.
+    /// Sets the window's size and the preferred colour scheme.
     pub async fn look(&self, width: u32, height: u32, scheme: &str) {
         let size = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         let feature = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         for (command, parameters) in
             [("Emulation.setDeviceMetricsOverride", size), ("Emulation.setEmulatedMedia", feature)]
         {
-            self.ask_chromium("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await;
+            self.ask_devtools(command, parameters).await;
         }
     }
 
@@ -86,7 +125,7 @@ impl Window {
         .await
     }
 
-    /// Clicks on what a CSS selector names, as soon as it can be clicked on.
+    /// Clicks on the element of a CSS selector, as soon as it can be clicked on.
     pub async fn click(&self, selector: &str) {
         self.seen(selector, async || self.find(selector).await.click().await.map(Some)).await;
     }
@@ -133,14 +172,14 @@ impl Window {
         panic!("the focus never comes to {name:?}");
     }
 
-    /// The name of what has the focus, as a screen reader says it.
+    /// The accessible name of the element with the focus.
     pub async fn focus(&self) -> String {
         let name = "const at = document.activeElement; \
                     return at.ariaLabel ?? at.labels?.[0]?.innerText ?? at.innerText ?? '';";
         self.eval(name).await.as_str().unwrap().trim().to_owned()
     }
 
-    /// Waits until what a CSS selector names can be seen and says this.
+    /// Waits until the element of a CSS selector can be seen and has this text.
     pub async fn reads(&self, selector: &str, text: &str) {
         self.seen(&format!("{text:?} in {selector}"), async || {
             Ok(self.find(selector).await.text().await?.contains(text).then_some(()))
@@ -170,23 +209,64 @@ impl Window {
         .await;
     }
 
-    /// What a script answers.
+    /// Waits until a script answers this.
+    pub async fn settles(&self, script: &str, wanted: Value) {
+        self.seen(&format!("{wanted} from {script}"), async || {
+            Ok((self.driver.execute(script, Vec::new()).await? == wanted).then_some(()))
+        })
+        .await;
+    }
+
+    /// The result of a script.
     pub async fn eval(&self, script: &str) -> Value {
         self.driver.execute(script, Vec::new()).await.unwrap()
     }
 
-    /// Keeps pictures of our page as it is. On a telephone nothing may stick out.
+    /// Keeps pictures of our page as it is. On the smallest telephone nothing may stick out, and
+    /// axe may find nothing that keeps a person from reading or using it.
     pub async fn picture(&self, name: &str) {
         self.picture_as_it_is(name).await;
-        self.look(390, 844, "light").await;
-        let widest = self.eval("return document.documentElement.scrollWidth").await;
-        assert_eq!(widest, 390, "{name} is wider than the window");
-        self.look(1280, 900, "light").await;
+        for (width, height, scheme) in [(320, 640, "light"), (1280, 900, "dark"), (1280, 900, "light")] {
+            self.look(width, height, scheme).await;
+            self.stillness().await;
+            let wide = "return [document.documentElement, ...document.querySelectorAll('dialog[open]')]
+                            .filter((box) => box.scrollWidth > box.clientWidth).length";
+            assert_eq!(self.eval(wide).await, 0, "{name} is wider than {width} px");
+            let found = self.violations().await;
+            assert_eq!(found, json!([]), "{name} at {width} px, {scheme}: {found:#}");
+        }
+    }
+
+    /// The rules of axe that the page breaks as it is, each with the elements that do.
+    async fn violations(&self) -> Value {
+        if self.eval("return window.axe === undefined").await == true {
+            let axe = fs::read_to_string(provided("BOXOFFICE_TEST_AXE")).expect("axe is where `tests/run` says");
+            self.evaluate(&format!("{axe}; null")).await;
+        }
+        let found = self.evaluate(
+            "axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) => violations.map(
+                 ({ id, nodes }) => [id, ...nodes.map(({ html, failureSummary }) => [html, failureSummary])]))",
+        );
+        found.await
+    }
+
+    /// The value of an expression, once it is there. The page's policy holds for none of it.
+    async fn evaluate(&self, expression: &str) -> Value {
+        let asked = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let mut answer = self.ask_devtools("Runtime.evaluate", asked).await;
+        assert_eq!(answer["exceptionDetails"], Value::Null, "{answer:#}");
+        answer["result"]["value"].take()
+    }
+
+    /// Waits until all animations have ended.
+    async fn stillness(&self) {
+        let still = "document.getAnimations().every(({ playState }) => playState !== 'running')";
+        until("stillness", async || self.eval(&format!("return {still}")).await == json!(true)).await;
     }
 
     /// Keeps pictures of any page: wide and narrow, light and dark.
     pub async fn picture_as_it_is(&self, name: &str) {
-        // Of cargo's folders the one that outlives the run.
+        // Beside cargo's folder for temporary files, so that the pictures outlive the run.
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("screenshots");
         fs::create_dir_all(&folder).unwrap();
         for (kind, width, height, scheme) in [
@@ -196,32 +276,35 @@ impl Window {
             ("wide", 1280, 900, "light"),
         ] {
             self.look(width, height, scheme).await;
-            // What moves in gently has to have arrived.
-            let still = "document.getAnimations().every(({ playState }) => playState !== 'running')";
-            until("stillness", async || self.eval(&format!("return {still}")).await == json!(true)).await;
+            self.stillness().await;
             let picture = self.driver.screenshot().await.unwrap();
             fs::write(folder.join(format!("{name}-{kind}.png")), picture).unwrap();
         }
     }
 
-    /// Closes the window. Fails if the page broke its own policy, or said anything on the console but
-    /// that the server refused something.
+    /// Closes the window. Fails if the page broke its own policy, or if the console has other lines than
+    /// refusals of the server.
     pub async fn close(self) {
         self.close_but_for(|said| said.contains("status of 4")).await;
     }
 
-    /// The same, where the server was away, which the browser tells on the console.
+    /// The same, but also accepts the console's errors of a server that was away.
     pub async fn close_after_trouble(self) {
         self.close_but_for(|said| said.contains("net::ERR_") || said.contains("503")).await;
     }
 
     async fn close_but_for(self, expected: impl Fn(&str) -> bool) {
         let said = self.ask_chromium("se/log", json!({ "type": "browser" })).await;
-        let entries = said.as_array().expect("a list of what was said");
+        let entries = said.as_array().expect("a list of lines");
         let wrong: Vec<_> =
             entries.iter().filter(|entry| !expected(entry["message"].as_str().unwrap_or_default())).collect();
         self.driver.close().await.unwrap();
         assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
+    /// A command of the protocol that Chromium's own tools speak.
+    async fn ask_devtools(&self, command: &str, parameters: Value) -> Value {
+        self.ask_chromium("goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
     }
 
     /// A command that only Chromium's driver has.
@@ -231,7 +314,7 @@ impl Window {
         answer.json::<Value>().await.unwrap()["value"].take()
     }
 
-    /// Tries until there is something. What a page changes meanwhile is looked for again.
+    /// Polls until there is a result. It looks again for elements that the page replaced.
     async fn seen<T, F: Future<Output = Result<Option<T>, CmdError>>>(&self, what: &str, look: impl Fn() -> F) -> T {
         let mut found = None;
         until(what, async || {
@@ -243,11 +326,11 @@ impl Window {
     }
 }
 
-/// The program between a test and its browser, for all tests that run at a time.
+/// The chromedriver process, which all running tests share.
 struct Chromedriver {
     process: Child,
     port: u16,
-    /// Where it and its browsers keep what they forget to remove.
+    /// The folder for temporary files that it and its browsers leave.
     _scratch: TempDir,
 }
 
@@ -281,12 +364,12 @@ impl Chromedriver {
             .map_while(Result::ok)
             .find_map(|line| line.split_once("started successfully on port ")?.1.trim_end_matches('.').parse().ok());
         let port = port.expect("chromedriver says on which port it is");
-        // Nobody may have to wait because nobody reads.
+        // Read all lines, so that chromedriver never blocks on a full pipe.
         thread::spawn(move || lines.for_each(drop));
         Self { process, port, _scratch: scratch }
     }
 
-    /// Asks it to end, and the browsers it still has with it.
+    /// Asks it to end itself and its browsers.
     fn shut_down(&self) -> std::io::Result<()> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;

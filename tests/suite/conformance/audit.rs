@@ -1,4 +1,4 @@
-//! Whether what is stored agrees with itself.
+//! The audit finds rows that contradict each other.
 
 use std::sync::Arc;
 

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use domain::event::{BookingRefused, CancellationRefused};
-use domain::ports::{BookError, CancelError, RegistrationFilter};
-use domain::{EventId, EventPatch, Registration, RegistrationStatus, SeatCount, UserId};
+use domain::ports::{BookError, CancelError, RegistrationFilter, UpdateEventError};
+use domain::sample::page;
+use domain::{
+    BookingRefused, CancellationRefused, EventId, EventPatch, Registration, RegistrationStatus, RevisionRefused,
+    SeatCount, UpdateRefused, UserId,
+};
 
 use crate::harness::all_at_once;
-use crate::harness::store::{Store, nobody, nowhere, page};
+use crate::harness::store::{Store, unknown_event, unknown_user};
 
 on_every_store!(
-    booking_takes_one_seat_and_tells_whose_it_is,
-    each_refusal_to_book_is_told_apart_and_changes_nothing,
-    each_refusal_to_cancel_is_told_apart_and_changes_nothing,
-    holding_a_seat_is_told_before_sold_out_and_after_started,
+    a_booking_takes_one_seat_and_returns_its_user_and_event,
+    each_refusal_to_book_has_its_own_error_and_changes_nothing,
+    each_refusal_to_cancel_has_its_own_error_and_changes_nothing,
+    already_registered_comes_before_sold_out_and_after_started,
     a_cancelled_seat_can_be_booked_again_under_the_same_id,
     the_last_seat_is_sold_once,
     a_hundred_people_get_the_ten_seats_there_are,
@@ -21,11 +24,11 @@ on_every_store!(
     one_cancellation_gives_back_one_seat_however_often_it_is_asked_for,
     seats_and_registrations_agree_after_a_storm,
     bookings_across_many_events_never_lock_each_other_out,
-    an_event_that_shrinks_while_it_is_booked_never_has_fewer_seats_than_holders,
+    an_event_that_shrinks_never_has_fewer_seats_than_registrations,
     an_event_deleted_while_it_is_booked_keeps_no_holder,
 );
 
-async fn booking_takes_one_seat_and_tells_whose_it_is(store: Arc<Store>) {
+async fn a_booking_takes_one_seat_and_returns_its_user_and_event(store: Arc<Store>) {
     let event = store.event(10).await;
     let user = store.user().await.id;
     let booked = store.book(user, event.id).await.unwrap();
@@ -41,7 +44,7 @@ async fn booking_takes_one_seat_and_tells_whose_it_is(store: Arc<Store>) {
     store.assert_consistent().await;
 }
 
-async fn each_refusal_to_book_is_told_apart_and_changes_nothing(store: Arc<Store>) {
+async fn each_refusal_to_book_has_its_own_error_and_changes_nothing(store: Arc<Store>) {
     let [holder, user] = store.users(2).await[..] else { unreachable!() };
     let full = store.event(1).await;
     store.book(holder, full.id).await.unwrap();
@@ -49,11 +52,11 @@ async fn each_refusal_to_book_is_told_apart_and_changes_nothing(store: Arc<Store
     store.delete(deleted.id).await;
     let event = store.event(1).await;
 
-    assert!(matches!(store.book(user, nowhere()).await, Err(BookError::EventNotFound)));
+    assert!(matches!(store.book(user, unknown_event()).await, Err(BookError::EventNotFound)));
     assert!(matches!(store.book(user, deleted.id).await, Err(BookError::EventNotFound)));
     assert!(matches!(store.book(user, full.id).await, Err(BookError::Refused(BookingRefused::SoldOut))));
     assert!(matches!(store.book(holder, full.id).await, Err(BookError::Refused(BookingRefused::AlreadyRegistered))));
-    assert!(matches!(store.book(nobody(), event.id).await, Err(BookError::AuthorGone)));
+    assert!(matches!(store.book(unknown_user(), event.id).await, Err(BookError::AuthorGone)));
     store.clock.set(event.starts_at);
     assert!(matches!(store.book(user, event.id).await, Err(BookError::Refused(BookingRefused::Started))));
 
@@ -63,7 +66,7 @@ async fn each_refusal_to_book_is_told_apart_and_changes_nothing(store: Arc<Store
     store.assert_consistent().await;
 }
 
-async fn each_refusal_to_cancel_is_told_apart_and_changes_nothing(store: Arc<Store>) {
+async fn each_refusal_to_cancel_has_its_own_error_and_changes_nothing(store: Arc<Store>) {
     let [holder, user] = store.users(2).await[..] else { unreachable!() };
     let event = store.event(5).await;
     let deleted = store.event(5).await;
@@ -72,7 +75,7 @@ async fn each_refusal_to_cancel_is_told_apart_and_changes_nothing(store: Arc<Sto
     store.delete(deleted.id).await;
     let before = store.found(event.id).await;
 
-    assert!(matches!(store.cancel(user, nowhere()).await, Err(CancelError::EventNotFound)));
+    assert!(matches!(store.cancel(user, unknown_event()).await, Err(CancelError::EventNotFound)));
     assert!(matches!(store.cancel(holder, deleted.id).await, Err(CancelError::EventNotFound)));
     let not_registered = |answer| matches!(answer, Err(CancelError::Refused(CancellationRefused::NotRegistered)));
     assert!(not_registered(store.cancel(user, event.id).await));
@@ -86,7 +89,7 @@ async fn each_refusal_to_cancel_is_told_apart_and_changes_nothing(store: Arc<Sto
     store.assert_consistent().await;
 }
 
-async fn holding_a_seat_is_told_before_sold_out_and_after_started(store: Arc<Store>) {
+async fn already_registered_comes_before_sold_out_and_after_started(store: Arc<Store>) {
     let event = store.event(1).await;
     let user = store.user().await.id;
     store.book(user, event.id).await.unwrap();
@@ -229,7 +232,7 @@ async fn bookings_across_many_events_never_lock_each_other_out(store: Arc<Store>
     store.assert_consistent().await;
 }
 
-async fn an_event_that_shrinks_while_it_is_booked_never_has_fewer_seats_than_holders(store: Arc<Store>) {
+async fn an_event_that_shrinks_never_has_fewer_seats_than_registrations(store: Arc<Store>) {
     let event = store.event(40).await.id;
     let users = store.users(40).await;
     store.admin().await;
@@ -242,7 +245,7 @@ async fn an_event_that_shrinks_while_it_is_booked_never_has_fewer_seats_than_hol
                     EventPatch { total_seats: Some(SeatCount::new(seats - 1).unwrap()), ..EventPatch::default() };
                 match store.update(event, patch).await {
                     Ok(shrunk) => assert_eq!(u64::from(shrunk.seats.total()), seats - 1),
-                    Err(domain::ports::UpdateEventError::Seats(refused)) => {
+                    Err(UpdateEventError::Refused(UpdateRefused::Revision(RevisionRefused::Seats(refused)))) => {
                         assert!(u64::from(refused.registered) >= seats);
                         break;
                     }

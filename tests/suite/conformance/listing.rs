@@ -1,12 +1,13 @@
-//! The programme: which events, in which order, on which page.
+//! Lists of events: filters, order and pages.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::event::StartsAt;
+use domain::sample::{at, page};
 use domain::{EventFilter, EventId, EventOrder, Timestamp, TitleSearch};
 
-use crate::harness::store::{Store, at, page};
+use crate::harness::store::Store;
 
 on_every_store!(
     percent_underscore_and_backslash_are_ordinary_characters,
@@ -169,7 +170,7 @@ async fn a_list_shows_the_seats_that_are_free_by_now(store: Arc<Store>) {
         let present = [store.found(event).await, store.found(other).await];
         assert_eq!(store.listed(&everything).await, present, "step {step}");
         assert_eq!(store.listed(&concerts).await, present, "step {step}");
-        // What stands in the cache by now is confirmed as it is.
+        // The body in the cache is confirmed and answered again.
         assert_eq!(store.listed(&everything).await, present, "step {step}, again");
     }
 }

@@ -1,15 +1,16 @@
-//! Making the tables, alone or in company, and undoing it.
+//! Migrations of the tables, by one program or several at once, and undoing them.
 
 use std::sync::Arc;
 
 use adapter_sql::Sql;
 use domain::Role;
 use domain::ports::Users;
+use domain::sample::{at, new_user};
 use sea_orm::ConnectionTrait;
 
 use crate::harness::all_at_once;
 use crate::harness::clock::MovableClock;
-use crate::harness::store::{Home, at, connect_past, new_user};
+use crate::harness::store::{Home, connect_past};
 
 /// Runs each case on an empty database of each kind.
 macro_rules! on_empty_databases {
@@ -97,7 +98,7 @@ async fn migrating_again_keeps_what_is_there(home: Home) {
     assert_eq!(again.database_id().await.unwrap(), name);
 }
 
-/// What a newer program adds, an older one can do without.
+/// An older program works with the tables of a newer one.
 async fn an_older_program_serves_beside_a_newer_one(home: Home) {
     let clock = Arc::new(MovableClock::new());
     let newer = home.open(clock.clone()).await;

@@ -1,4 +1,4 @@
-//! What every adapter and decorator has to do, port by port. A case is a plain function over a
+//! The contract of every adapter and decorator, port by port. A case is a plain function over a
 //! [`Store`](crate::harness::store::Store); the list at the top of each file runs it on all of them.
 
 /// Runs each case on one kind of store, as a test of its own.
@@ -39,9 +39,11 @@ macro_rules! on_every_store {
 mod audit;
 mod bodies;
 mod bookings;
+mod desk;
 mod events;
-mod group_commit;
+mod history;
 mod idempotency;
+pub mod invalid_values;
 mod listing;
 mod migrations;
 mod programme;

@@ -1,22 +1,23 @@
-//! Reading who booked what.
+//! Lists of registrations, of a user and of an event.
 
 use std::sync::Arc;
 
 use domain::ports::{ProfilePatch, RegistrationFilter};
-use domain::{Command, EmailAddress, EventId, EventPatch, PersonName, RegistrationStatus, UserId, Venue};
+use domain::sample::{email, page};
+use domain::{Command, EventId, EventPatch, PersonName, RegistrationStatus, UserId, Venue};
 
-use crate::harness::store::{Store, nobody, nowhere, page};
+use crate::harness::store::{Store, unknown_event, unknown_user};
 
 on_every_store!(
     a_users_registrations_are_listed_newest_first,
-    those_of_one_instant_are_listed_by_id_greatest_first,
+    registrations_of_one_instant_are_listed_by_id_greatest_first,
     an_events_registrations_are_listed_newest_first_with_their_people,
     registrations_are_filtered_by_status,
     pages_together_are_the_list_and_one_past_the_end_is_empty,
-    a_registration_shows_its_event_as_it_is_by_now,
-    an_attendee_is_shown_as_they_are_by_now,
+    a_registration_shows_the_present_state_of_its_event,
+    an_attendee_is_shown_with_their_present_profile,
     an_event_that_never_was_has_no_list_and_a_deleted_one_has,
-    somebody_who_booked_nothing_has_an_empty_list,
+    a_user_without_bookings_has_an_empty_list,
     a_status_changed_by_hand_is_seen_by_the_next_reader,
 );
 
@@ -37,7 +38,7 @@ async fn a_users_registrations_are_listed_newest_first(store: Arc<Store>) {
     assert_eq!(booked(&store, user).await, [first, third, second]);
 }
 
-async fn those_of_one_instant_are_listed_by_id_greatest_first(store: Arc<Store>) {
+async fn registrations_of_one_instant_are_listed_by_id_greatest_first(store: Arc<Store>) {
     let event = store.event(10).await.id;
     let mut expected = Vec::new();
     for user in store.users(4).await {
@@ -108,14 +109,14 @@ async fn pages_together_are_the_list_and_one_past_the_end_is_empty(store: Arc<St
     assert_eq!((past.rows.len(), past.total), (0, 1));
 }
 
-async fn a_registration_shows_its_event_as_it_is_by_now(store: Arc<Store>) {
+async fn a_registration_shows_the_present_state_of_its_event(store: Arc<Store>) {
     let event = store.event(10).await.id;
     let [user, other] = store.users(2).await[..] else { unreachable!() };
     store.book(user, event).await.unwrap();
     let of_user = || async { store.registrations.of_user(user, ALL, page(1, 100)).await.unwrap().rows.remove(0).event };
     assert_eq!(of_user().await, store.found(event).await);
     store.book(other, event).await.unwrap();
-    assert_eq!(of_user().await.seats.available(), 8, "somebody else's booking");
+    assert_eq!(of_user().await.seats.available(), 8, "a booking of another user");
     let venue = Some(Venue::parse("Scala").unwrap());
     store.update(event, EventPatch { venue, ..EventPatch::default() }).await.unwrap();
     assert_eq!(of_user().await, store.found(event).await);
@@ -124,24 +125,22 @@ async fn a_registration_shows_its_event_as_it_is_by_now(store: Arc<Store>) {
     assert_eq!((deleted.id, deleted.deleted_at), (event, Some(store.now())));
 }
 
-async fn an_attendee_is_shown_as_they_are_by_now(store: Arc<Store>) {
+async fn an_attendee_is_shown_with_their_present_profile(store: Arc<Store>) {
     let event = store.event(10).await.id;
     let user = store.user().await.id;
     store.book(user, event).await.unwrap();
     let attendee =
         || async { store.registrations.of_event(event, ALL, page(1, 100)).await.unwrap().unwrap().rows.remove(0).user };
     attendee().await;
-    let what = ProfilePatch {
-        name: Some(PersonName::parse("Grace").unwrap()),
-        email: Some(EmailAddress::parse("grace@example.com").unwrap()),
-    };
+    let what =
+        ProfilePatch { name: Some(PersonName::parse("Grace").unwrap()), email: Some(email("grace@example.com")) };
     store.users.update(Command { by: user, once: None, what }).await.unwrap();
     let shown = attendee().await;
     assert_eq!((shown.name.as_str(), shown.email.as_str()), ("Grace", "grace@example.com"));
 }
 
 async fn an_event_that_never_was_has_no_list_and_a_deleted_one_has(store: Arc<Store>) {
-    assert_eq!(store.registrations.of_event(nowhere(), ALL, page(1, 100)).await.unwrap(), None);
+    assert_eq!(store.registrations.of_event(unknown_event(), ALL, page(1, 100)).await.unwrap(), None);
     let event = store.event(10).await.id;
     let empty = store.registrations.of_event(event, ALL, page(1, 100)).await.unwrap().unwrap();
     assert_eq!((empty.rows.len(), empty.total), (0, 0));
@@ -150,11 +149,11 @@ async fn an_event_that_never_was_has_no_list_and_a_deleted_one_has(store: Arc<St
     assert_eq!((empty.rows.len(), empty.total), (0, 0));
 }
 
-async fn somebody_who_booked_nothing_has_an_empty_list(store: Arc<Store>) {
+async fn a_user_without_bookings_has_an_empty_list(store: Arc<Store>) {
     let event = store.event(10).await.id;
     let user = store.user().await.id;
-    for nobody in [user, nobody()] {
-        let none = store.registrations.of_user(nobody, ALL, page(1, 100)).await.unwrap();
+    for attendee in [user, unknown_user()] {
+        let none = store.registrations.of_user(attendee, ALL, page(1, 100)).await.unwrap();
         assert_eq!((none.rows.len(), none.total), (0, 0));
     }
     store.book(user, event).await.unwrap();

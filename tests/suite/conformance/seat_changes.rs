@@ -1,4 +1,4 @@
-//! Ways to tell changes of seats. They may lose some and then say so; what they tell was announced.
+//! Channels of seat changes. They may lose some and then report a gap; each change that they deliver was announced.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +8,8 @@ use adapter_memory::MemorySeatChanges;
 use adapter_redis::{Redis, RedisSeatChanges};
 use caching::Seal;
 use domain::ports::{Heard, SeatChanges, SeatListener};
-use domain::{EventId, SeatChange, SeatSnapshot, Seats, Version};
+use domain::sample::{event_id, seats};
+use domain::{SeatChange, SeatSnapshot, Version};
 use tokio::time::timeout;
 
 use crate::harness::redis::{RedisServer, shared_url};
@@ -17,7 +18,7 @@ use crate::harness::{all_at_once, until};
 
 const SECRET: &[u8] = b"a secret of at least thirty-two bytes";
 
-/// Runs each case on every way.
+/// Runs each case on every channel.
 macro_rules! on_every_way {
     ($($case:ident),+ $(,)?) => {
         on_every_way!(memory: Arc::new(MemorySeatChanges::new()); $($case),+);
@@ -38,15 +39,15 @@ macro_rules! on_every_way {
 }
 
 on_every_way!(
-    every_listener_hears_what_is_announced,
-    nobody_has_to_listen,
+    every_listener_gets_each_announcement,
+    an_announcement_needs_no_listener,
     a_listener_hears_nothing_from_before,
     a_slow_listener_learns_that_it_missed_something,
     the_newest_change_arrives_however_many_announce_at_once,
     a_store_announces_what_it_committed_and_nothing_else,
 );
 
-async fn every_listener_hears_what_is_announced(way: Arc<dyn SeatChanges>) {
+async fn every_listener_gets_each_announcement(way: Arc<dyn SeatChanges>) {
     let mut listeners = [way.listen(), way.listen(), way.listen()];
     for change in [moved(1, 1), moved(2, 1), deleted(1, 2)] {
         way.announce(change);
@@ -56,7 +57,7 @@ async fn every_listener_hears_what_is_announced(way: Arc<dyn SeatChanges>) {
     }
 }
 
-async fn nobody_has_to_listen(way: Arc<dyn SeatChanges>) {
+async fn an_announcement_needs_no_listener(way: Arc<dyn SeatChanges>) {
     for version in 1..=10_000 {
         way.announce(moved(version % 7 + 1, version));
     }
@@ -72,7 +73,7 @@ async fn a_listener_hears_nothing_from_before(way: Arc<dyn SeatChanges>) {
     drop(first);
     let mut later = way.listen();
     way.announce(moved(1, 2));
-    // What went through Redis may come twice, and late.
+    // A message through Redis may come twice, and late.
     let heard = hear(&mut later, moved(1, 2)).await;
     assert!(heard.iter().all(|heard| matches!(heard, Heard::Gap) || *heard == Heard::Change(moved(1, 1))), "{heard:?}");
 }
@@ -119,7 +120,7 @@ async fn a_store_announces_what_it_committed_and_nothing_else(way: Arc<dyn SeatC
         let (ada, bob) = (store.user().await.id, store.user().await.id);
         let event = store.event(1).await;
         let seats = |total, available, version| {
-            let seats = Seats::stored(total, available).unwrap();
+            let seats = seats(total, available);
             SeatChange::Moved(SeatSnapshot { event: event.id, seats, version: Version::new(version) })
         };
         store.book(ada, event.id).await.unwrap();
@@ -132,7 +133,7 @@ async fn a_store_announces_what_it_committed_and_nothing_else(way: Arc<dyn SeatC
         let patch = domain::EventPatch { total_seats: domain::SeatCount::new(5).ok(), ..Default::default() };
         store.update(event.id, patch.clone()).await.unwrap();
         heard.extend(hear(&mut listener, seats(5, 5, 4)).await);
-        // It changes nothing.
+        // This update changes nothing.
         store.update(event.id, patch).await.unwrap();
         store.delete(event.id).await;
         let gone = SeatChange::Deleted { event: event.id, version: Version::new(5) };
@@ -149,7 +150,7 @@ async fn instances_on_one_redis_hear_each_other() {
     let server = RedisServer::start().await;
     let (ours, theirs) = (redis(&server.url(), "a"), redis(&server.url(), "a"));
     let mut hears = theirs.listen();
-    assert_eq!(heard_by(&mut hears).await, Heard::Gap, "they have just begun to hear");
+    assert_eq!(heard_by(&mut hears).await, Heard::Gap, "it has just subscribed");
     for version in 1..=5 {
         ours.announce(moved(1, version));
         hear(&mut hears, moved(1, version)).await;
@@ -186,7 +187,7 @@ async fn instances_of_different_databases_or_secrets_do_not_hear_each_other() {
         stranger.announce(moved(1, 1));
     }
     until("they have published", async || published.lock().unwrap().len() >= 2).await;
-    // One of ours, published after theirs were.
+    // Another instance of database `a`, whose message comes after theirs.
     let friend = redis(&server.url(), "a");
     friend.announce(moved(2, 1));
     assert_eq!(heard_by(&mut hears).await, Heard::Change(moved(2, 1)));
@@ -222,10 +223,10 @@ async fn a_redis_that_comes_back_is_heard_again_after_a_gap() {
     assert_eq!(heard_by(&mut there).await, Heard::Gap);
     server.kill();
     ours.announce(moved(1, 1));
-    assert_eq!(heard_by(&mut here).await, Heard::Change(moved(1, 1)), "without Redis, those here are told");
+    assert_eq!(heard_by(&mut here).await, Heard::Change(moved(1, 1)), "local listeners do not need Redis");
     server.restart().await;
     loop {
-        // What was announced meanwhile may be heard first.
+        // Changes that were announced meanwhile may come first.
         if heard_by(&mut there).await == Heard::Gap {
             break;
         }
@@ -244,8 +245,8 @@ async fn a_redis_that_hangs_is_noticed_and_heard_again_after_a_gap() {
     server.pause();
     ours.announce(moved(1, 1));
     assert_eq!(heard_by(&mut here).await, Heard::Change(moved(1, 1)));
-    // Longer than it takes to notice.
-    assert!(timeout(Duration::from_secs(4), there.next()).await.is_err(), "nothing can have come through");
+    // Longer than the timeout that detects it.
+    assert!(timeout(Duration::from_secs(4), there.next()).await.is_err(), "a message came through");
     server.resume();
     loop {
         if heard_by(&mut there).await == Heard::Gap {
@@ -256,12 +257,12 @@ async fn a_redis_that_hangs_is_noticed_and_heard_again_after_a_gap() {
     hear(&mut there, moved(1, 2)).await;
 }
 
-/// What is heard next; it has to be soon.
+/// The next message; fails if none comes within ten seconds.
 async fn heard_by(listener: &mut Box<dyn SeatListener>) -> Heard {
-    timeout(Duration::from_secs(10), listener.next()).await.expect("nothing was heard for ten seconds")
+    timeout(Duration::from_secs(10), listener.next()).await.expect("no message for ten seconds")
 }
 
-/// Waits until a change is heard; answers what was heard before.
+/// Waits for a change; returns the messages before it.
 async fn hear(listener: &mut Box<dyn SeatListener>, change: SeatChange) -> Vec<Heard> {
     let mut before = Vec::new();
     loop {
@@ -292,17 +293,17 @@ fn redis(url: &str, database: &str) -> Arc<dyn SeatChanges> {
     Arc::new(RedisSeatChanges::new(&Redis::new(url).unwrap(), Seal::new(SECRET, database), database))
 }
 
-/// A database nobody else tells changes of.
+/// The name of a new database, of which no other test announces changes.
 fn new_database() -> String {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish().to_string()
 }
 
 fn moved(event: u64, version: u64) -> SeatChange {
-    let seats = Seats::stored(1_000_000, 999_999).unwrap();
-    SeatChange::Moved(SeatSnapshot { event: EventId::new(event).unwrap(), seats, version: Version::new(version) })
+    let (event, seats) = (event_id(event), seats(1_000_000, 999_999));
+    SeatChange::Moved(SeatSnapshot { event, seats, version: Version::new(version) })
 }
 
 fn deleted(event: u64, version: u64) -> SeatChange {
-    SeatChange::Deleted { event: EventId::new(event).unwrap(), version: Version::new(version) }
+    SeatChange::Deleted { event: event_id(event), version: Version::new(version) }
 }

@@ -9,20 +9,21 @@ use crate::harness::all_at_once;
 use crate::harness::store::Store;
 
 on_both_databases!(
-    a_token_is_exchanged_for_the_next_and_tells_whose_it_is,
-    the_user_is_told_as_they_are_by_now,
+    a_token_is_exchanged_for_the_next_and_returns_its_user,
+    a_rotation_returns_the_present_user,
     a_spent_token_that_comes_back_ends_the_whole_family,
-    one_family_is_no_business_of_another,
+    ending_one_family_leaves_the_others,
     a_session_ends_in_time_however_often_it_is_renewed,
     a_session_ends_with_any_token_of_its_family,
-    an_unknown_token_is_nobodys,
+    an_unknown_token_has_no_session,
     of_two_who_spend_a_token_at_once_one_gets_the_next,
+    a_session_revoked_while_it_is_renewed_has_no_valid_token,
     sessions_that_ended_are_forgotten_and_no_others,
 );
 
 const HOUR: u32 = 3600;
 
-async fn a_token_is_exchanged_for_the_next_and_tells_whose_it_is(store: Arc<Store>) {
+async fn a_token_is_exchanged_for_the_next_and_returns_its_user(store: Arc<Store>) {
     let user = store.user().await;
     open(&store, user.id, 1).await;
     for spent in 1..5 {
@@ -30,7 +31,7 @@ async fn a_token_is_exchanged_for_the_next_and_tells_whose_it_is(store: Arc<Stor
     }
 }
 
-async fn the_user_is_told_as_they_are_by_now(store: Arc<Store>) {
+async fn a_rotation_returns_the_present_user(store: Arc<Store>) {
     let user = store.user().await;
     open(&store, user.id, 1).await;
     let what = ProfilePatch { name: Some(PersonName::parse("Grace").unwrap()), email: None };
@@ -53,7 +54,7 @@ async fn a_spent_token_that_comes_back_ends_the_whole_family(store: Arc<Store>) 
     assert!(matches!(never_issued, Err(RotateError::Invalid)), "{never_issued:?}");
 }
 
-async fn one_family_is_no_business_of_another(store: Arc<Store>) {
+async fn ending_one_family_leaves_the_others(store: Arc<Store>) {
     let user = store.user().await.id;
     open(&store, user, 1).await;
     open(&store, user, 101).await;
@@ -89,7 +90,7 @@ async fn a_session_ends_with_any_token_of_its_family(store: Arc<Store>) {
     }
 }
 
-async fn an_unknown_token_is_nobodys(store: Arc<Store>) {
+async fn an_unknown_token_has_no_session(store: Arc<Store>) {
     let user = store.user().await.id;
     open(&store, user, 1).await;
     let unknown = rotate(&store, 9, 10).await;
@@ -112,6 +113,30 @@ async fn of_two_who_spend_a_token_at_once_one_gets_the_next(store: Arc<Store>) {
         let refused = |answer: &&Result<_, _>| matches!(answer, Err(RotateError::Reused | RotateError::Invalid));
         assert_eq!(answers.iter().filter(refused).count(), 4, "{answers:?}");
         assert!(answers.iter().any(|answer| matches!(answer, Err(RotateError::Reused))), "{answers:?}");
+    }
+}
+
+async fn a_session_revoked_while_it_is_renewed_has_no_valid_token(store: Arc<Store>) {
+    let user = store.user().await.id;
+    for family in (1..=101).step_by(10) {
+        open(&store, user, family).await;
+        all_at_once((0..5).map(|turn| {
+            let store = store.clone();
+            async move {
+                if turn == 0 {
+                    store.sessions.revoke(digest(family), store.now()).await.unwrap();
+                } else {
+                    let answer = rotate(&store, family, family + turn).await;
+                    let refused = matches!(answer, Err(RotateError::Reused | RotateError::Invalid));
+                    assert!(refused || answer.is_ok(), "{answer:?}");
+                }
+            }
+        }))
+        .await;
+        for token in family..family + 5 {
+            let answer = rotate(&store, token, family + 9).await;
+            assert!(matches!(answer, Err(RotateError::Reused | RotateError::Invalid)), "{answer:?}");
+        }
     }
 }
 

@@ -2,22 +2,27 @@
 
 use std::sync::Arc;
 
-use domain::ports::{AddUserError, ProfilePatch, UpdateUserError};
-use domain::{Command, EmailAddress, PersonName, Role, User, UserId};
+use domain::ports::{AccountChange, AddUserError, ProfilePatch, RotateError, UpdateUserError};
+use domain::sample::{email, new_user, once, user_id};
+use domain::{Command, PasswordHash, PersonName, RefreshDigest, Role, Standing, User, UserId};
 
 use crate::harness::all_at_once;
-use crate::harness::store::{Store, new_user, nobody, once};
+use crate::harness::store::{Store, unknown_user};
 
 on_both_databases!(
     an_account_is_found_by_id_and_by_address,
-    what_never_was_is_not_found,
+    an_unknown_user_is_not_found,
     an_address_belongs_to_one_account_whatever_its_case,
     of_many_who_sign_up_at_once_with_one_address_one_gets_it,
     a_profile_is_changed_in_part_or_in_whole,
-    an_address_of_somebody_else_is_refused_and_nothing_changes,
+    an_address_of_another_account_is_refused_and_nothing_changes,
     ones_own_address_is_not_taken,
     of_many_who_change_to_one_address_at_once_one_gets_it,
+    every_change_of_one_profile_at_once_is_made,
     an_account_that_is_gone_has_no_profile_to_change,
+    an_operator_changes_a_role_and_leaves_the_password,
+    a_new_password_ends_every_session_of_its_account_alone,
+    an_account_that_is_gone_is_not_reissued,
 );
 
 async fn an_account_is_found_by_id_and_by_address(store: Arc<Store>) {
@@ -27,20 +32,21 @@ async fn an_account_is_found_by_id_and_by_address(store: Arc<Store>) {
         let expected = User { id: user.id, name: new.name, email: new.email, role, created_at: store.now() };
         assert_eq!(user, expected);
         assert_eq!(store.users.find(user.id).await.unwrap(), Some(expected.clone()));
-        assert_eq!(store.users.role_of(user.id).await.unwrap(), Some(role));
+        let created_at = user.created_at;
+        assert_eq!(store.users.standing_of(user.id).await.unwrap(), Some(Standing { role, created_at }));
         let credentials = store.users.credentials(&expected.email).await.unwrap().unwrap();
         assert_eq!(credentials.user, expected);
         assert_eq!(credentials.password.expose(), new.password.expose());
     }
 }
 
-async fn what_never_was_is_not_found(store: Arc<Store>) {
+async fn an_unknown_user_is_not_found(store: Arc<Store>) {
     store.user().await;
-    for id in [nobody(), UserId::new(domain::id::MAX_ID).unwrap()] {
+    for id in [unknown_user(), user_id(domain::id::MAX_ID)] {
         assert_eq!(store.users.find(id).await.unwrap(), None);
-        assert_eq!(store.users.role_of(id).await.unwrap(), None);
+        assert_eq!(store.users.standing_of(id).await.unwrap(), None);
     }
-    let unknown = EmailAddress::parse("nobody@example.com").unwrap();
+    let unknown = email("nobody@example.com");
     assert_eq!(store.users.credentials(&unknown).await.unwrap(), None);
 }
 
@@ -48,7 +54,7 @@ async fn an_address_belongs_to_one_account_whatever_its_case(store: Arc<Store>) 
     let user = store.users.add(new_user("Ada@Example.COM", Role::User, store.now())).await.unwrap();
     let again = store.users.add(new_user("aDA@eXAMPLE.com", Role::Admin, store.now())).await;
     assert!(matches!(again, Err(AddUserError::EmailTaken)), "{again:?}");
-    let found = store.users.credentials(&EmailAddress::parse("ADA@EXAMPLE.COM").unwrap()).await.unwrap().unwrap();
+    let found = store.users.credentials(&email("ADA@EXAMPLE.COM")).await.unwrap().unwrap();
     assert_eq!(found.user, user);
 }
 
@@ -66,7 +72,7 @@ async fn of_many_who_sign_up_at_once_with_one_address_one_gets_it(store: Arc<Sto
 async fn a_profile_is_changed_in_part_or_in_whole(store: Arc<Store>) {
     let user = store.user().await;
     let name = PersonName::parse("Grace Hopper").unwrap();
-    let email = EmailAddress::parse("grace@example.com").unwrap();
+    let email = email("grace@example.com");
     for (what, expected) in [
         (ProfilePatch::default(), user.clone()),
         (ProfilePatch { name: Some(name.clone()), email: None }, User { name: name.clone(), ..user.clone() }),
@@ -83,7 +89,7 @@ async fn a_profile_is_changed_in_part_or_in_whole(store: Arc<Store>) {
     assert_eq!(store.users.credentials(&email).await.unwrap(), None, "the old address is free");
 }
 
-async fn an_address_of_somebody_else_is_refused_and_nothing_changes(store: Arc<Store>) {
+async fn an_address_of_another_account_is_refused_and_nothing_changes(store: Arc<Store>) {
     let (user, other) = (store.user().await, store.user().await);
     let what = ProfilePatch { name: Some(PersonName::parse("Grace").unwrap()), email: Some(other.email.clone()) };
     for once in [None, once("k", 1)] {
@@ -91,7 +97,7 @@ async fn an_address_of_somebody_else_is_refused_and_nothing_changes(store: Arc<S
         assert!(matches!(refused, Err(UpdateUserError::EmailTaken)), "{refused:?}");
     }
     assert_eq!(store.users.find(user.id).await.unwrap().as_ref(), Some(&user));
-    let free = ProfilePatch { name: None, email: Some(EmailAddress::parse("free@example.com").unwrap()) };
+    let free = ProfilePatch { name: None, email: Some(email("free@example.com")) };
     let done = store.users.update(Command { by: user.id, once: once("k", 1), what: free }).await.unwrap();
     assert!(!done.replayed, "a refusal is not kept");
 }
@@ -103,7 +109,7 @@ async fn ones_own_address_is_not_taken(store: Arc<Store>) {
 }
 
 async fn of_many_who_change_to_one_address_at_once_one_gets_it(store: Arc<Store>) {
-    let email = EmailAddress::parse("wanted@example.com").unwrap();
+    let email = email("wanted@example.com");
     let users = store.users(10).await;
     let answers = all_at_once(users.into_iter().map(|by| {
         let (store, what) = (store.clone(), ProfilePatch { name: None, email: Some(email.clone()) });
@@ -115,10 +121,65 @@ async fn of_many_who_change_to_one_address_at_once_one_gets_it(store: Arc<Store>
     assert_eq!(taken, 9, "{answers:?}");
 }
 
+async fn every_change_of_one_profile_at_once_is_made(store: Arc<Store>) {
+    let user = store.user().await;
+    let answers = all_at_once((0..20).map(|turn| {
+        let (store, by) = (store.clone(), user.id);
+        let name = Some(PersonName::parse(&format!("Ada {turn}")).unwrap());
+        let what = ProfilePatch { name, email: Some(email(&format!("ada{turn}@example.com"))) };
+        async move { store.users.update(Command { by, once: once(&format!("k{turn}"), 1), what }).await }
+    }))
+    .await;
+    let changed: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().outcome).collect();
+    assert!(changed.contains(&store.users.find(user.id).await.unwrap().unwrap()));
+}
+
 async fn an_account_that_is_gone_has_no_profile_to_change(store: Arc<Store>) {
     let what = ProfilePatch { name: Some(PersonName::parse("Grace").unwrap()), email: None };
     for once in [None, once("k", 1)] {
-        let refused = store.users.update(Command { by: nobody(), once, what: what.clone() }).await;
+        let refused = store.users.update(Command { by: unknown_user(), once, what: what.clone() }).await;
         assert!(matches!(refused, Err(UpdateUserError::AuthorGone)), "{refused:?}");
     }
+}
+
+async fn an_operator_changes_a_role_and_leaves_the_password(store: Arc<Store>) {
+    let before = store.users.add(new_user("ada@example.com", Role::User, store.now())).await.unwrap();
+    let digest = open_session(&store, before.id, 1).await;
+    let change = AccountChange { role: Some(Role::Admin), password: None };
+    let after = store.users.reissue(before.id, change, store.now()).await.unwrap();
+    assert_eq!(after, Some(User { role: Role::Admin, ..before.clone() }));
+    let standing = store.users.standing_of(before.id).await.unwrap();
+    assert_eq!(standing.map(|standing| standing.role), Some(Role::Admin));
+    let credentials = store.users.credentials(&before.email).await.unwrap().unwrap();
+    assert_eq!(credentials.password, new_user("ada@example.com", Role::User, store.now()).password);
+    store.sessions.rotate(digest, RefreshDigest::new([9; 32]), store.now()).await.unwrap();
+}
+
+async fn a_new_password_ends_every_session_of_its_account_alone(store: Arc<Store>) {
+    let ada = store.users.add(new_user("ada@example.com", Role::Admin, store.now())).await.unwrap();
+    let grace = store.users.add(new_user("grace@example.com", Role::User, store.now())).await.unwrap();
+    let of_ada = [open_session(&store, ada.id, 1).await, open_session(&store, ada.id, 2).await];
+    let of_grace = open_session(&store, grace.id, 3).await;
+    let password = PasswordHash::new("another hash".to_owned());
+    let change = AccountChange { role: None, password: Some(password.clone()) };
+    assert_eq!(store.users.reissue(ada.id, change, store.now()).await.unwrap(), Some(ada.clone()));
+    assert_eq!(store.users.credentials(&ada.email).await.unwrap().unwrap().password, password);
+    for digest in of_ada {
+        let refused = store.sessions.rotate(digest, RefreshDigest::new([9; 32]), store.now()).await;
+        assert!(matches!(refused, Err(RotateError::Invalid)), "{refused:?}");
+    }
+    store.sessions.rotate(of_grace, RefreshDigest::new([9; 32]), store.now()).await.unwrap();
+}
+
+async fn an_account_that_is_gone_is_not_reissued(store: Arc<Store>) {
+    let change = AccountChange { role: Some(Role::Admin), password: None };
+    assert_eq!(store.users.reissue(unknown_user(), change, store.now()).await.unwrap(), None);
+}
+
+/// A session of the user, by the digest of its first token.
+async fn open_session(store: &Store, user: UserId, number: u8) -> RefreshDigest {
+    let digest = RefreshDigest::new([number; 32]);
+    let until = store.now().plus_secs(60);
+    store.sessions.open(user, digest, store.now(), until).await.unwrap();
+    digest
 }

@@ -1,4 +1,4 @@
-//! Clients who book, cancel and look, and write down what they are told.
+//! Clients that book, cancel and read, and keep their requests and answers.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,16 +12,16 @@ use super::ledger::{Entry, Outcome, Wish};
 use crate::harness::dice::Dice;
 use crate::harness::server::{Answer, Instance, PASSWORD, Person};
 
-/// When a client stops listening for an answer, which is far too late already.
+/// The timeout of a client, far above the longest time that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// How many people change their minds.
+/// How many users book and cancel.
 const PEOPLE: usize = 8;
 
 /// How long a client thinks between two requests, in milliseconds.
 const PACE_MS: usize = 80;
 
-/// People at work. They stop when they are told to, and know the outcome of all they asked for then.
+/// Clients that send requests until they are stopped. Then they know the outcome of each of their writes.
 pub struct Crowd {
     shared: Arc<Shared>,
     people: JoinSet<()>,
@@ -34,7 +34,7 @@ struct Shared {
     goes_home: AtomicBool,
 }
 
-/// One client, who goes from instance to instance.
+/// One client, which picks an instance for each request.
 struct Client {
     shared: Arc<Shared>,
     person: Person,
@@ -42,7 +42,7 @@ struct Client {
 }
 
 impl Crowd {
-    /// Lets people come who know these instances and events, and an admin.
+    /// Starts clients of new users and of the admin, for these instances and events.
     pub async fn gather(instances: &[Arc<Instance>], events: &[u64], admin: &Person, dice: &mut Dice) -> Self {
         let entries = Mutex::default();
         let (instances, events) = (instances.to_vec(), events.to_vec());
@@ -50,22 +50,22 @@ impl Crowd {
         let mut people = JoinSet::new();
         for person in shared.instances[0].people(PEOPLE).await {
             let client = Client { shared: Arc::clone(&shared), person, dice: dice.another() };
-            people.spawn(client.change_their_mind());
+            people.spawn(client.book_and_cancel());
         }
         for turn in 0..shared.instances.len() {
             let client = Client { shared: Arc::clone(&shared), person: admin.clone(), dice: dice.another() };
-            people.spawn(client.look_after(turn));
+            people.spawn(client.send_operator_requests(turn));
         }
         Self { shared, people }
     }
 
-    /// What has been asked and answered until now.
+    /// All requests and answers until now.
     pub fn so_far(&self) -> Vec<Entry> {
         self.shared.entries.lock().unwrap().clone()
     }
 
-    /// Lets everybody finish, and answers what they wrote down.
-    pub async fn go_home(mut self) -> Vec<Entry> {
+    /// Stops all clients after their present request, and returns all requests and answers.
+    pub async fn finish(mut self) -> Vec<Entry> {
         self.shared.goes_home.store(true, Ordering::SeqCst);
         while let Some(gone) = self.people.join_next().await {
             gone.unwrap();
@@ -75,12 +75,12 @@ impl Crowd {
 }
 
 impl Client {
-    fn stays(&self) -> bool {
+    fn goes_on(&self) -> bool {
         !self.shared.goes_home.load(Ordering::SeqCst)
     }
 
-    async fn change_their_mind(mut self) {
-        while self.stays() {
+    async fn book_and_cancel(mut self) {
+        while self.goes_on() {
             let event = self.dice.pick(&self.shared.events);
             let key = new_key();
             let wish = match self.dice.below(10) {
@@ -96,10 +96,10 @@ impl Client {
         }
     }
 
-    /// What an admin does, and the machines of an operator, with one instance.
-    async fn look_after(mut self, turn: usize) {
+    /// The requests of an admin, and of an operator's machines, to one instance.
+    async fn send_operator_requests(mut self, turn: usize) {
         for round in 0.. {
-            if !self.stays() {
+            if !self.goes_on() {
                 return;
             }
             for name in ["live", "ready", "list", "edit", "log in"].into_iter().take(if round % 4 == 0 { 5 } else { 3 })
@@ -112,7 +112,7 @@ impl Client {
     }
 
     async fn think(&mut self) {
-        // A client's pace, which nothing waits for.
+        // The pause of a client between two requests.
         sleep(Duration::from_millis((PACE_MS / 2 + self.dice.below(PACE_MS)) as u64)).await;
     }
 
@@ -130,20 +130,20 @@ impl Client {
     }
 }
 
-/// Whether a wish has to be repeated to know what became of it.
+/// Whether a write has to be repeated because its outcome is not known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InDoubt {
     Yes,
     No,
 }
 
-/// An idempotency key that nobody has used.
+/// A new idempotency key.
 pub fn new_key() -> String {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     format!("wish-{}", COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Sends one request, and writes down what came of it.
+/// Sends one request, and returns it with its outcome.
 pub async fn ask(instance: &Instance, person: &Person, events: &[u64], wish: &Wish) -> Entry {
     let register = |event| format!("/api/events/{event}/register");
     let request = match wish {
@@ -192,7 +192,7 @@ fn outcome(wish: &Wish, answer: &Answer) -> Outcome {
             body: answer.body.clone(),
             replayed: answer.header("idempotent-replayed") == "true",
         },
-        // Whoever came first is still at it.
+        // The first request with the key is still under way.
         (409, _) if body["code"] == "idempotency_in_progress" => Outcome::Unavailable(retry_after(answer)),
         (409 | 404, Wish::Book { .. } | Wish::Cancel { .. }) => {
             Outcome::Refused(body["code"].as_str().unwrap_or_default().to_owned())

@@ -1,14 +1,14 @@
-//! What clients asked for and were told, and whether all of it can be true.
+//! All requests of clients with their answers, and the check whether all of them can be true.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// How long a request may take, whatever the trouble.
+/// The longest time of a request, with any fault.
 pub const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// What somebody asked for. Everybody asks for one thing after the other, and repeats what they do not
-/// know the outcome of, under the same key, until they do.
+/// What a client requests. A client sends one request after the other. It repeats a write whose outcome it does
+/// not know, with the same key, until it knows the outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
     Book {
@@ -23,30 +23,30 @@ pub enum Wish {
     Look {
         event: u64,
     },
-    /// One's own registrations.
+    /// The user's own registrations.
     Mine,
-    /// Something of which only the answer's time and status count.
+    /// A request of which only the answer's time and status are checked.
     Other(&'static str),
 }
 
-/// What became of it.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// A success, with the registration's id if it is a booking; the same bytes for the same key.
     Done { registration: Option<u64>, body: Vec<u8>, replayed: bool },
-    /// The detail, as it was told.
+    /// The detail in the answer.
     Seen { confirmed: u64, available: u64, total: u64 },
-    /// The confirmed registrations, as event and id, as they were told.
+    /// The confirmed registrations in the answer, as event and id.
     Held(Vec<(u64, u64)>),
     /// The rules forbid it, by this code.
     Refused(String),
-    /// Not at present: nothing was done, nor will be. With the seconds of `Retry-After`.
+    /// A 503 that promises that nothing was done, nor will be. With the seconds of `Retry-After`.
     Unavailable(Option<u64>),
     /// Something may have been done.
     Unknown,
     /// No answer came.
     Broken(String),
-    /// An answer that nobody expects.
+    /// An answer with an unexpected status or body.
     Odd(u16, String),
 }
 
@@ -60,7 +60,18 @@ pub struct Entry {
     pub outcome: Outcome,
 }
 
-/// What stands in the tables in the end.
+/// A failover to a standby that lacked the last commits.
+#[derive(Debug, Clone, Copy)]
+pub struct Loss {
+    /// Commits before this instant had reached the standby.
+    pub since: Instant,
+    /// Commits after this instant had not.
+    pub cut: Instant,
+    /// When the primary ended. Later requests go to the standby.
+    pub until: Instant,
+}
+
+/// The rows of the tables at the end.
 #[derive(Debug, Clone, Default)]
 pub struct Tables {
     /// Each event's seats and free seats.
@@ -69,28 +80,28 @@ pub struct Tables {
     pub confirmed: Vec<(u64, u64, u64)>,
 }
 
-/// What a client may not have to bear.
+/// A broken promise to clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Breach {
     /// More seats are taken than there are.
     Oversold,
     /// Taken and free seats are not all seats.
     DoesNotAddUp,
-    /// What was acknowledged is not there.
+    /// An acknowledged write is not there.
     Lost,
-    /// Something is there, or was told, that nobody asked for, or that was refused.
+    /// A row or an answer shows a write that no client requested, or that was refused.
     FromNowhere,
-    /// Somebody holds two seats of an event, or was given a second one.
+    /// A user holds two seats of an event, or got a second one.
     BookedTwice,
-    /// A key did something twice, or told two things.
+    /// A key acted twice, or had two different answers.
     KeyActedTwice,
-    /// An answer is older than a write that had been acknowledged before it was asked for.
+    /// An answer is older than a write that was acknowledged before the request.
     Stale,
     /// An answer came too late.
     Late,
     /// No answer came.
     Unanswered,
-    /// A status that trouble is no reason for, or a 503 that does not say when to come back.
+    /// A status that no fault explains, or a 503 without `Retry-After`.
     WrongStatus,
 }
 
@@ -107,16 +118,17 @@ impl fmt::Debug for Finding {
     }
 }
 
-/// Everything that was asked and answered; and what is not true of it, with the tables as they are in
-/// the end. Requests of the times in `cuts` may have gone unanswered, because their server was killed.
-pub fn check(entries: &[Entry], tables: &Tables, cuts: &[(Instant, Instant)]) -> Vec<Finding> {
+/// Checks all requests and answers against each other and against the tables at the end, and returns what
+/// cannot be true. Requests during `cuts` may have no answer, because their server was killed. The writes
+/// during `losses`, in their order, are gone after them.
+pub fn check(entries: &[Entry], tables: &Tables, cuts: &[(Instant, Instant)], losses: &[Loss]) -> Vec<Finding> {
     let mut checker = Checker { findings: Vec::new() };
     for entry in entries {
         let cut = cuts.iter().any(|(from, until)| entry.asked <= *until && *from <= entry.ended);
         checker.answer(entry, cut);
     }
     checker.keys(entries);
-    let lives = checker.lives(entries);
+    let lives = checker.lives(entries, losses);
     checker.reads(entries, &lives);
     checker.tables(tables, &lives);
     checker.findings
@@ -126,7 +138,7 @@ struct Checker {
     findings: Vec<Finding>,
 }
 
-/// Whether somebody's seat may have been theirs, and whether it may have been not, from an instant on.
+/// Whether a user may have held a seat of an event, and whether they may have held none, from an instant on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Known {
     booked: bool,
@@ -137,13 +149,15 @@ const FREE: Known = Known { booked: false, free: true };
 const BOOKED: Known = Known { booked: true, free: false };
 const EITHER: Known = Known { booked: true, free: true };
 
-/// What is known of one person and one event.
+/// What is known of one user at one event.
 #[derive(Debug, Default)]
 struct Life {
     /// In order; free before the first.
     turns: Vec<(Instant, Known)>,
-    /// The registration, which is one row for ever.
-    registration: Option<u64>,
+    /// Since when the registration's row is known. It never changes.
+    registration: Option<(Instant, u64)>,
+    /// From when until when writes were under way.
+    writes: Vec<(Instant, Instant)>,
 }
 
 impl Life {
@@ -151,11 +165,27 @@ impl Life {
         self.turns.last().map_or(FREE, |(_, known)| *known)
     }
 
-    /// What may have been between two instants.
+    /// The possible states between two instants.
     fn between(&self, from: Instant, to: Instant) -> Known {
         let before = self.turns.iter().rev().find(|(at, _)| *at <= from).map_or(FREE, |(_, known)| *known);
         let during = self.turns.iter().filter(|(at, _)| from < *at && *at <= to).map(|(_, known)| *known);
         during.fold(before, |sum, known| Known { booked: sum.booked || known.booked, free: sum.free || known.free })
+    }
+
+    /// Undoes the writes that were lost.
+    fn lose(&mut self, loss: &Loss) {
+        let under_way = self.writes.iter().any(|(asked, ended)| *asked <= loss.until && loss.until <= *ended);
+        let left = if under_way { EITHER } else { self.between(loss.since, loss.cut) };
+        self.turns.retain(|(at, _)| *at <= loss.until);
+        self.turns.push((loss.until, left));
+        self.registration = self.registration.filter(|(known, _)| *known < loss.since);
+    }
+}
+
+/// Undoes the writes that were lost, of each user and event.
+fn lose(lives: &mut BTreeMap<(u64, u64), Life>, loss: &Loss) {
+    for life in lives.values_mut() {
+        life.lose(loss);
     }
 }
 
@@ -205,35 +235,41 @@ impl Checker {
         }
     }
 
-    /// What is known of everybody's seats, and when, from what they were told of their own wishes.
-    fn lives(&mut self, entries: &[Entry]) -> BTreeMap<(u64, u64), Life> {
+    /// What is known of each user's seats, and when, from the answers to their own writes.
+    fn lives(&mut self, entries: &[Entry], losses: &[Loss]) -> BTreeMap<(u64, u64), Life> {
         let mut wishes: Vec<_> = entries.iter().collect();
         wishes.sort_by_key(|entry| entry.asked);
+        let mut losses = losses.iter().peekable();
         let mut lives = BTreeMap::<(u64, u64), Life>::new();
         for entry in wishes {
+            while let Some(loss) = losses.next_if(|loss| loss.until < entry.asked) {
+                lose(&mut lives, loss);
+            }
             let (event, after) = match entry.wish {
                 Wish::Book { event, .. } => (event, BOOKED),
                 Wish::Cancel { event, .. } => (event, FREE),
                 _ => continue,
             };
             let life = lives.entry((entry.by, event)).or_default();
+            life.writes.push((entry.asked, entry.ended));
             let before = life.now();
             let meanwhile = Known { booked: before.booked || after.booked, free: before.free || after.free };
             match &entry.outcome {
                 Outcome::Done { registration, replayed, .. } => {
-                    // A replay tells of a try before, which was left open.
+                    // A replay is the outcome of an earlier try that had no answer.
                     let possible = if *replayed {
                         after.booked && before.booked || after.free && before.free
                     } else {
                         after.booked && before.free || after.free && before.booked
                     };
-                    let other = registration.is_some() && life.registration.is_some_and(|id| Some(id) != *registration);
+                    let known = life.registration.map(|(_, id)| id);
+                    let other = registration.is_some() && known.is_some() && known != *registration;
                     if !possible && after == BOOKED && !replayed || other {
                         self.find(Breach::BookedTwice, format!("{entry:?}"));
                     } else if !possible {
                         self.find(Breach::FromNowhere, format!("{entry:?}"));
                     }
-                    life.registration = registration.or(life.registration);
+                    life.registration = life.registration.or(registration.map(|id| (entry.ended, id)));
                     life.turns.push((entry.asked, meanwhile));
                     life.turns.push((entry.ended, after));
                 }
@@ -255,6 +291,9 @@ impl Checker {
                 // Nothing was done, nor will be.
                 _ => {}
             }
+        }
+        for loss in losses {
+            lose(&mut lives, loss);
         }
         lives
     }
@@ -314,7 +353,7 @@ impl Checker {
             if row.is_some() && !known.booked {
                 self.find(Breach::FromNowhere, format!("user and event {whose:?} has a booking, and was told of none"));
             }
-            if let (Some(row), Some(told)) = (row, life.registration)
+            if let (Some(row), Some((_, told))) = (row, life.registration)
                 && row != told
             {
                 self.find(
@@ -324,7 +363,7 @@ impl Checker {
             }
         }
         for whose in rows.keys() {
-            self.find(Breach::FromNowhere, format!("user and event {whose:?} has a booking that nobody asked for"));
+            self.find(Breach::FromNowhere, format!("user and event {whose:?} has a booking that no client requested"));
         }
     }
 }
@@ -339,13 +378,14 @@ mod tests {
     struct History {
         begun: Instant,
         entries: Vec<Entry>,
+        losses: Vec<Loss>,
         tables: Tables,
     }
 
     impl History {
         fn new() -> Self {
             let tables = Tables { events: BTreeMap::from([(EVENT, (2, 2))]), confirmed: Vec::new() };
-            Self { begun: Instant::now(), entries: Vec::new(), tables }
+            Self { begun: Instant::now(), entries: Vec::new(), losses: Vec::new(), tables }
         }
 
         fn add(mut self, by: u64, wish: Wish, outcome: Outcome) -> Self {
@@ -354,7 +394,16 @@ mod tests {
             self
         }
 
-        /// With these in the tables.
+        /// The primary ends now, and the commits of the last so many requests are lost.
+        fn lose(mut self, requests: u64) -> Self {
+            let now = self.entries.len() as u64;
+            // Between the end of the request before, which takes half a second, and the next one.
+            let before = |requests: u64| self.begun + Duration::from_millis(1_000 * (now - requests) - 100);
+            self.losses.push(Loss { since: before(requests), cut: before(requests), until: before(0) });
+            self
+        }
+
+        /// With registrations of these users in the tables.
         fn holders(mut self, holders: &[u64]) -> Self {
             self.tables.events = BTreeMap::from([(EVENT, (2, 2_u64.saturating_sub(holders.len() as u64)))]);
             self.tables.confirmed = holders.iter().map(|user| (user + 100, *user, EVENT)).collect();
@@ -363,7 +412,7 @@ mod tests {
 
         fn breaches(&self) -> Vec<Breach> {
             let mut breaches: Vec<_> =
-                check(&self.entries, &self.tables, &[]).iter().map(|finding| finding.breach).collect();
+                check(&self.entries, &self.tables, &[], &self.losses).iter().map(|finding| finding.breach).collect();
             breaches.dedup();
             breaches
         }
@@ -402,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_and_is_so_breaks_nothing() {
+    fn a_true_ledger_has_no_findings() {
         let history = History::new()
             .add(1, look(), seen(0))
             .add(1, book("a"), booked(1))
@@ -419,6 +468,20 @@ mod tests {
             .add(1, Wish::Mine, Outcome::Held(vec![]))
             .holders(&[2]);
         assert_eq!(history.breaches(), []);
+    }
+
+    #[test]
+    fn commits_lost_with_a_primary_are_gone_and_nothing_else() {
+        let before =
+            || History::new().add(1, book("a"), booked(1)).add(2, book("b"), booked(2)).add(1, look(), seen(2));
+        let after = before().lose(2).add(1, look(), seen(1)).add(2, Wish::Mine, Outcome::Held(vec![]));
+        assert_eq!(after.holders(&[1]).breaches(), []);
+        let after = before().lose(2).add(2, book("c"), booked(2)).add(1, look(), seen(2));
+        assert_eq!(after.holders(&[1, 2]).breaches(), []);
+        assert_eq!(before().lose(2).add(1, look(), seen(2)).holders(&[1]).breaches(), [Breach::Stale]);
+        assert_eq!(before().lose(2).holders(&[1, 2]).breaches(), [Breach::FromNowhere]);
+        assert_eq!(before().lose(2).holders(&[]).breaches(), [Breach::Lost]);
+        assert_eq!(before().holders(&[1]).breaches(), [Breach::Lost]);
     }
 
     #[test]
@@ -458,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_who_is_booked_twice_is_found() {
+    fn a_user_with_two_registrations_is_found() {
         let history = History::new().add(1, book("a"), booked(1)).add(1, book("b"), booked(1));
         assert!(history.holders(&[1]).breaches().contains(&Breach::BookedTwice));
         let twice = Outcome::Held(vec![(EVENT, 101), (EVENT, 102)]);
@@ -478,7 +541,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_of_what_nobody_did_is_found() {
+    fn a_replay_of_a_request_that_was_never_made_is_found() {
         let history = History::new().add(1, book("a"), Outcome::Unavailable(Some(1))).add(1, book("a"), replayed(1));
         assert_eq!(history.holders(&[1]).breaches(), [Breach::FromNowhere]);
     }
@@ -502,9 +565,9 @@ mod tests {
         assert_eq!(broken.breaches(), [Breach::Unanswered]);
         let (asked, ended) = (broken.entries[0].asked, broken.entries[0].ended);
         let while_it_was_asked = [(asked, asked + Duration::from_secs(1))];
-        assert!(check(&broken.entries, &broken.tables, &while_it_was_asked).is_empty(), "its server was killed");
+        assert!(check(&broken.entries, &broken.tables, &while_it_was_asked, &[]).is_empty(), "its server was killed");
         let later = [(ended + Duration::from_secs(1), ended + Duration::from_secs(2))];
-        assert_eq!(check(&broken.entries, &broken.tables, &later).len(), 1);
+        assert_eq!(check(&broken.entries, &broken.tables, &later, &[]).len(), 1);
         for wrong in [Outcome::Odd(500, String::new()), Outcome::Unavailable(None)] {
             assert_eq!(History::new().add(1, look(), wrong).breaches(), [Breach::WrongStatus]);
         }

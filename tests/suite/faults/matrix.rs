@@ -1,4 +1,4 @@
-//! What is answered, and how soon, for each state of Postgres and Redis. `docs/trouble.md` has the table.
+//! The answers and their times, for each state of Postgres and Redis. `docs/trouble.md` has the table.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 /// How long a readiness check may take.
 const CHECKED_WITHIN: Duration = Duration::from_secs(2);
 
-/// What an instance is asked in each state.
+/// The requests to an instance in each state.
 const REQUESTS: [&str; 7] = ["read", "list", "book", "admin write", "log in", "ready", "live"];
 
 const POSTGRES: [(&str, Toxic); 4] =
@@ -60,7 +60,7 @@ async fn every_state_of_postgres_and_redis_has_the_answers_that_are_promised() {
     eprintln!("{head}{}", rows.concat());
 }
 
-/// Asks an instance everything at once, three times over, with its lines in these states.
+/// Sends all requests to an instance at once, three times, with its lines in these states.
 async fn measure(database: Toxic, cache: Toxic, together: &Barrier) -> Vec<Cell> {
     let site = Site::migrated().await;
     let (to_postgres, database_url) = Proxy::on_the_way_to(&site.database_url()).await;
@@ -71,7 +71,7 @@ async fn measure(database: Toxic, cache: Toxic, together: &Barrier) -> Vec<Cell>
     let event = api.event(&admin, 1_000).await;
     let people = api.people(3).await;
     api.detail(event).await;
-    // Nobody is measured while others start.
+    // Measure only when all instances have started.
     together.wait().await;
     to_postgres.set(database);
     to_redis.set(cache);

@@ -1,6 +1,6 @@
-//! Failures of which clients hear nothing: what was asked for is done again.
+//! Failures that clients do not notice, because the program retries.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sea_orm::ConnectionTrait;
 
@@ -9,12 +9,9 @@ use crate::harness::server::Site;
 use crate::harness::store::connect_past;
 use crate::harness::until;
 
-/// When whoever waits for a lock looks, once, whether it is part of a circle: late enough for the other to have
-/// closed it, and before a booking gives up.
+/// The `deadlock_timeout` of the booking: a session that waits for a lock looks for a deadlock after this time, once.
+/// By then the operator has closed the circle, and the lock timeout of a booking has not passed.
 const LOOKS_AFTER: Duration = Duration::from_secs(2);
-
-/// How long nobody waits for a lock that is found to be part of a circle.
-const UNTANGLED_WITHIN: Duration = Duration::from_millis(3_500);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_booking_that_postgres_ends_to_break_a_deadlock_is_made_all_the_same() {
@@ -25,12 +22,12 @@ async fn a_booking_that_postgres_ends_to_break_a_deadlock_is_made_all_the_same()
     let api = site.start().await;
     let admin = api.admin().await;
     let event = api.event(&admin, 5).await;
-    let person = api.somebody().await;
+    let person = api.new_user().await;
     let operator = connect_past(&url).await;
     let watch = connect_past(&url).await;
 
-    // The booking has the event's row and wants the user's; the operator the other way round. The one who looks
-    // finds the circle, and gives up: that is the booking.
+    // The booking holds the event's row lock and waits for the user's; the operator holds and waits the other way
+    // round. Only the booking looks for a deadlock in time, so Postgres ends the booking.
     operator.execute_unprepared("SET lock_timeout = '30s'; SET deadlock_timeout = '30s'").await.unwrap();
     operator.execute_unprepared("BEGIN").await.unwrap();
     operator.execute_unprepared(&format!("SELECT id FROM users WHERE id = {} FOR UPDATE", person.id)).await.unwrap();
@@ -39,21 +36,17 @@ async fn a_booking_that_postgres_ends_to_break_a_deadlock_is_made_all_the_same()
         let waits = "SELECT 1 / (SELECT count(*) FROM pg_stat_activity
             WHERE datname = current_database() AND application_name = 'boxoffice' AND wait_event_type = 'Lock')";
         until("the booking to wait for the user", async || watch.execute_unprepared(waits).await.is_ok()).await;
-        let asked = Instant::now();
         operator.execute_unprepared(&format!("UPDATE events SET venue = 'Foyer' WHERE id = {event}")).await.unwrap();
-        let waited = asked.elapsed();
         operator.execute_unprepared("COMMIT").await.unwrap();
-        waited
     };
-    let (booked, waited) = tokio::join!(booking, circle);
-    assert!(waited < UNTANGLED_WITHIN, "no deadlock, but a lock that timed out after {waited:?}");
+    let (booked, ()) = tokio::join!(booking, circle);
     booked.expect(201);
     let detail = api.detail(event).await;
     assert_eq!((&detail["registration_count"], &detail["venue"]), (&1.into(), &"Foyer".into()));
     let metrics = api.get("/metrics").send().await.text();
     assert!(
-        metrics.contains(r#"database_retries_total{operation="book_together",reason="yielded"}"#),
-        "nothing was done again"
+        metrics.contains(r#"database_retries_total{operation="seat_commands",reason="yielded"}"#),
+        "there was no retry"
     );
     operator.close().await.unwrap();
     watch.close().await.unwrap();
@@ -69,7 +62,7 @@ async fn connections_that_are_ended_between_two_requests_are_not_noticed() {
     let detail = format!("/api/events/{event}");
     let operator = connect_past(&site.database_url()).await;
     for person in api.people(20).await {
-        // So all connections were in use a moment ago, and none is asked whether it lives.
+        // These reads use all connections, so the pool tests none of them before the next use.
         let reads = (0..8).map(|page| format!("/api/events?page={}", page + 1));
         for answer in futures_util::future::join_all(reads.map(|path| api.get(&path).send())).await {
             answer.expect(200);

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use sea_orm::DatabaseConnection;
 
+use super::failover::{lose_commits, synchronous_standby, take_over};
 use super::postgres::{END_ALL, hoard_connections, hold_row};
 use super::service::Service;
+use crate::harness::postgres::PostgresServer;
 use crate::harness::program::{Program, resident_kib};
 use crate::harness::proxy::{Proxy, Toxic};
 use crate::harness::server::Site;
@@ -18,10 +20,10 @@ const USUALLY: Duration = Duration::from_secs(10);
 /// Between two looks at the ledger, and at the memory, of a long run.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(10);
 
-/// When an instance has met everything that takes memory: bodies, connections, statements.
+/// By then an instance has filled everything that takes memory: bodies, connections, statements.
 const WARM_AFTER: Duration = Duration::from_mins(2);
 
-/// How much more memory a warm instance may take: what an allocator does not give back, and no leak.
+/// How much more memory a warm instance may take: the memory that an allocator keeps, but no leak.
 const MAY_GROW_KIB: u64 = 24 * 1024;
 
 /// A fault of the schedule.
@@ -33,6 +35,8 @@ enum Fault {
     PostgresConnectionsTaken,
     PostgresDiskFull,
     PostgresRowHeld,
+    PostgresFailsOver,
+    PostgresFailsOverWithLoss,
     PostgresLine(Toxic),
     RedisLine(Toxic),
     RedisKilled,
@@ -46,13 +50,15 @@ enum Fault {
     InstanceKilled,
 }
 
-const FAULTS: [Fault; 25] = [
+const FAULTS: [Fault; 27] = [
     Fault::PostgresFrozen,
     Fault::PostgresCrashed,
     Fault::PostgresConnectionsEnded,
     Fault::PostgresConnectionsTaken,
     Fault::PostgresDiskFull,
     Fault::PostgresRowHeld,
+    Fault::PostgresFailsOver,
+    Fault::PostgresFailsOverWithLoss,
     Fault::PostgresLine(Toxic::Latency(Duration::from_millis(30))),
     Fault::PostgresLine(Toxic::Reset),
     Fault::PostgresLine(Toxic::BlackHole),
@@ -74,21 +80,23 @@ const FAULTS: [Fault; 25] = [
     Fault::InstanceKilled,
 ];
 
-/// A service whose instances are processes, and everything that can be done to it.
+/// A service whose instances are processes, and the handles for all faults.
 struct Stage {
     service: Service,
-    /// The first lives through everything, so that its memory tells something.
+    /// The first is never killed, so that its memory can be watched.
     programs: [Program; 2],
     to_postgres: Proxy,
     to_redis: Proxy,
-    /// Connections of an operator who is in the way.
+    /// Connections of an operator that hold locks, or take up the server's connections.
     hands: Vec<DatabaseConnection>,
+    /// The server that is about to be promoted.
+    standby: Option<PostgresServer>,
 }
 
-/// The seed is printed; `BOXOFFICE_TEST_SEED` repeats its schedule. `SOAK_SECS` makes it last, and
-/// has the memory of an instance watched.
+/// Prints the seed; `BOXOFFICE_TEST_SEED` repeats its schedule. `SOAK_SECS` sets how long it runs, and
+/// then it watches the memory of an instance.
 #[tokio::test(flavor = "multi_thread")]
-async fn faults_in_any_order_harm_nobody() {
+async fn faults_in_any_order_break_no_promise() {
     let wanted = env::var("SOAK_SECS").ok().map(|secs| Duration::from_secs(secs.parse().unwrap()));
     let mut stage = Stage::set_up().await;
     let begun = Instant::now();
@@ -131,10 +139,23 @@ impl Stage {
         let programs = [site.start_process().await, site.start_process().await];
         let instances = programs.iter().map(|program| Arc::new(program.instance())).collect();
         let service = Service::of(site, instances).await;
-        Self { service, programs, to_postgres, to_redis, hands: Vec::new() }
+        Self { service, programs, to_postgres, to_redis, hands: Vec::new(), standby: None }
     }
 
     async fn begin(&mut self, fault: Fault) {
+        match fault {
+            Fault::PostgresFailsOver => {
+                self.standby = Some(synchronous_standby(&mut self.service).await);
+                return self.service.site.postgres().stop_immediately();
+            }
+            Fault::PostgresFailsOverWithLoss => {
+                let standby = self.service.site.postgres().standby().await;
+                lose_commits(&mut self.service, &standby).await;
+                self.standby = Some(standby);
+                return;
+            }
+            _ => {}
+        }
         let event = self.service.events[0];
         let site = &mut self.service.site;
         let url = site.database_url();
@@ -146,6 +167,7 @@ impl Stage {
             Fault::PostgresConnectionsTaken => self.hands = hoard_connections(&url, Duration::from_secs(1)).await,
             Fault::PostgresDiskFull => site.postgres().fill_disk(),
             Fault::PostgresRowHeld => self.hands = vec![hold_row(&url, event).await],
+            Fault::PostgresFailsOver | Fault::PostgresFailsOverWithLoss => unreachable!("begun above"),
             Fault::PostgresLine(toxic) => self.to_postgres.set(toxic),
             Fault::RedisLine(toxic) => self.to_redis.set(toxic),
             Fault::RedisKilled => redis.kill(),
@@ -164,6 +186,10 @@ impl Stage {
     }
 
     async fn end(&mut self, fault: Fault) {
+        if let Some(standby) = self.standby.take() {
+            take_over(&mut self.service, &self.to_postgres, standby).await;
+            return;
+        }
         let site = &mut self.service.site;
         let redis = site.redis.as_mut().unwrap();
         match fault {
@@ -176,6 +202,7 @@ impl Stage {
                 }
             }
             Fault::PostgresDiskFull => site.postgres().clear_disk().await,
+            Fault::PostgresFailsOver | Fault::PostgresFailsOverWithLoss => unreachable!("ended above"),
             Fault::PostgresLine(_) => self.to_postgres.mend(),
             Fault::RedisLine(_) => self.to_redis.mend(),
             Fault::RedisKilled => redis.restart().await,

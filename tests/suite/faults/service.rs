@@ -1,4 +1,4 @@
-//! Instances and their crowd, from the first fault to the reckoning.
+//! Instances and their crowd, from the first fault to the check of the ledger.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,25 +10,25 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::crowd::{Crowd, ask, new_key};
-use super::ledger::{Entry, Finding, Outcome, Tables, Wish, check};
+use super::ledger::{Entry, Finding, Loss, Outcome, Tables, Wish, check};
 use crate::harness::dice::Dice;
 use crate::harness::proxy::Proxy;
 use crate::harness::server::{Instance, Person, Site};
 use crate::harness::store::connect_past;
 
-/// How long after a fault all is as before, at the latest.
+/// How long after a fault all requests succeed again, at the latest.
 pub const HEALS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Longer than any run.
 const A_DAY: Duration = Duration::from_hours(24);
 
-/// How many people can be sent in [waves](Service::wave).
+/// How many users there are for [waves](Service::wave).
 const STRANGERS: usize = 33;
 
 /// How many rounds of requests have to go well one after the other.
 const GOOD_ROUNDS: u32 = 5;
 
-/// Whoever the next crowd is, it finds every seat free.
+/// Cancels all registrations, so that the next crowd finds every seat free.
 const GIVE_ALL_BACK: &str = "BEGIN;
     UPDATE registrations SET status = 'cancelled', version = version + 1 WHERE status = 'confirmed';
     UPDATE events SET available_seats = total_seats, version = version + 1;
@@ -39,15 +39,16 @@ pub struct Service {
     pub site: Site,
     pub instances: Vec<Arc<Instance>>,
     pub admin: Person,
-    /// One whose seats last, and one whose seats do not.
+    /// One with seats for all users, and one with fewer.
     pub events: Vec<u64>,
     pub dice: Dice,
     crowd: Option<Crowd>,
-    /// People who are not of the crowd; each asks for one thing at a time.
+    /// Users outside the crowd; each sends one request at a time.
     strangers: Vec<Person>,
     own: Vec<Entry>,
     /// From when until when instances were killed.
     cuts: Vec<(Instant, Instant)>,
+    losses: Vec<Loss>,
 }
 
 impl Service {
@@ -57,7 +58,7 @@ impl Service {
         Self::of(site, instances).await
     }
 
-    /// Two instances whose way to Postgres can be made bad.
+    /// Two instances whose line to Postgres can be made bad.
     pub async fn behind_a_bad_line(site: Site) -> (Self, Proxy) {
         let (proxy, url) = Proxy::on_the_way_to(&site.database_url()).await;
         let site = site.with("DATABASE_URL", &url);
@@ -76,33 +77,39 @@ impl Service {
         }
         let strangers = instances[0].people(STRANGERS).await;
         let crowd = Crowd::gather(&instances, &events, &admin, &mut dice).await;
-        Self { site, instances, admin, events, dice, crowd: Some(crowd), strangers, own: Vec::new(), cuts: Vec::new() }
+        let (own, cuts, losses) = (Vec::new(), Vec::new(), Vec::new());
+        Self { site, instances, admin, events, dice, crowd: Some(crowd), strangers, own, cuts, losses }
     }
 
-    /// From now on requests may go unanswered: a server is killed.
+    /// From now on requests may have no answer: a server is killed.
     pub fn may_be_cut(&mut self) {
         self.cuts.push((Instant::now(), Instant::now() + A_DAY));
     }
 
-    /// From now on everybody is answered again.
+    /// From now on every request has an answer again.
     pub fn is_whole_again(&mut self) {
         if let Some((_, until)) = self.cuts.last_mut() {
             *until = Instant::now();
         }
     }
 
-    /// Lets the present state of things last.
+    /// The commits since the standby was cut off are lost with the primary, which has ended just now.
+    pub fn loses(&mut self, since: Instant, cut: Instant) {
+        self.losses.push(Loss { since, cut, until: Instant::now() });
+    }
+
+    /// Keeps the present fault for this time.
     pub async fn lasts(&self, time: Duration) {
         sleep(time).await;
     }
 
-    /// Lets things be as they should for long enough to be seen by everybody.
+    /// Waits without a fault until every client has sent requests.
     pub async fn calm(&self) {
         self.lasts(Duration::from_millis(400)).await;
     }
 
-    /// Waits until every instance serves all kinds of requests again. What counts is since when they do,
-    /// not how long a busy machine takes to ask for all of it several times.
+    /// Waits until every instance serves all kinds of requests again. It measures until the first good round,
+    /// not the time that a busy machine takes for all rounds.
     pub async fn heals(&mut self, mended: Instant) {
         let mut good_since = None;
         let mut good = 0;
@@ -122,7 +129,7 @@ impl Service {
         eprintln!("healed after {healed:?}");
     }
 
-    /// Asks everything, and waits for the answers.
+    /// Sends a wave, and waits for the answers.
     pub async fn wave(&mut self) -> Vec<Entry> {
         let wave = self.send_wave();
         self.answers(wave).await
@@ -144,7 +151,7 @@ impl Service {
                 Wish::Other("ready"),
                 Wish::Other("log in"),
             ] {
-                // Whose booking may be left open asks for nothing else.
+                // A user whose write may have no outcome sends no other request.
                 let writes = matches!(wish, Wish::Book { .. } | Wish::Cancel { .. });
                 let person = match &wish {
                     _ if writes => self.strangers.pop().expect("a stranger who was not sent yet"),
@@ -158,7 +165,7 @@ impl Service {
         asked
     }
 
-    /// What came of a wave.
+    /// Waits for the answers to a wave.
     pub async fn answers(&mut self, wave: Vec<JoinHandle<Entry>>) -> Vec<Entry> {
         let mut entries = Vec::new();
         for asked in wave {
@@ -189,7 +196,7 @@ impl Service {
         entries
     }
 
-    /// What has been asked and answered since an instant.
+    /// All requests since an instant, with their answers.
     pub fn since(&self, begun: Instant) -> Vec<Entry> {
         let mut entries = self.crowd.as_ref().expect("a crowd").so_far();
         entries.extend(self.own.iter().cloned());
@@ -197,7 +204,7 @@ impl Service {
         entries
     }
 
-    /// Waits for something to be answered to somebody; fails after 10 s with how requests went.
+    /// Waits until a client gets such an answer; fails after 10 s with a summary of the requests.
     pub async fn meets(&self, awaited: &str, begun: Instant, met: impl Fn(&Entry) -> bool) {
         while !self.since(begun).iter().any(&met) {
             assert!(begun.elapsed() < Duration::from_secs(10), "in vain: {awaited}\n{}", summary(&self.since(begun)));
@@ -205,28 +212,29 @@ impl Service {
         }
     }
 
-    /// What is not true of anything that was said until now. The crowd is replaced by another one of
-    /// the same kind, and the ledger begins anew, for a run that has no end.
+    /// Checks the ledger until now, and returns what cannot be true. A new crowd replaces this one, and the
+    /// ledger begins anew, so that a run can last for ever.
     pub async fn look_back(&mut self) -> Vec<Finding> {
-        let mut entries = self.crowd.take().expect("a crowd").go_home().await;
+        let mut entries = self.crowd.take().expect("a crowd").finish().await;
         entries.append(&mut self.own);
-        let findings = check(&entries, &tables(&self.site.database_url()).await, &self.cuts);
+        let findings = check(&entries, &tables(&self.site.database_url()).await, &self.cuts, &self.losses);
+        self.losses.clear();
         eprintln!("{}", summary(&entries));
         self.site.run_sql(GIVE_ALL_BACK).await;
         self.crowd = Some(Crowd::gather(&self.instances, &self.events, &self.admin, &mut self.dice).await);
         findings
     }
 
-    /// Sends everybody home and fails if anything they were told is not true.
+    /// Stops the crowd, and fails if the check of the ledger finds an answer that cannot be true.
     pub async fn reckon(self) -> Vec<Entry> {
         let (entries, findings) = self.findings().await;
         assert!(findings.is_empty(), "{findings:#?}");
         entries
     }
 
-    /// Sends everybody home, stops the instances, and answers what was said, and what of it is not true.
+    /// Stops the crowd and the instances, and returns the ledger and the findings of its check.
     pub async fn findings(mut self) -> (Vec<Entry>, Vec<Finding>) {
-        let mut entries = self.crowd.take().expect("a crowd").go_home().await;
+        let mut entries = self.crowd.take().expect("a crowd").finish().await;
         entries.append(&mut self.own);
         for instance in self.instances {
             if let Some(instance) = Arc::into_inner(instance) {
@@ -234,18 +242,18 @@ impl Service {
             }
         }
         let tables = tables(&self.site.database_url()).await;
-        let findings = check(&entries, &tables, &self.cuts);
+        let findings = check(&entries, &tables, &self.cuts, &self.losses);
         eprintln!("{}", summary(&entries));
         (entries, findings)
     }
 }
 
-/// Whether a request was served, be it with a refusal that the rules demand.
+/// Whether a request was served; a refusal by the rules counts as served.
 pub fn went_well(entry: &Entry) -> bool {
     !matches!(entry.outcome, Outcome::Unavailable(_) | Outcome::Unknown | Outcome::Broken(_) | Outcome::Odd(..))
 }
 
-/// What stands in the tables.
+/// The rows of the tables.
 pub async fn tables(url: &str) -> Tables {
     let database = connect_past(url).await;
     let rows = async |sql: &str| {

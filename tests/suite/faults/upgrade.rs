@@ -30,7 +30,7 @@ async fn a_sqlite_schema_that_grows_under_instances_is_not_noticed() {
     is_not_noticed(Site::new(Stack::Embedded).await, "BEGIN IMMEDIATE").await;
 }
 
-/// `alone` is how a transaction begins that nobody else's change comes between.
+/// `alone` begins a transaction that no other write can interleave with.
 async fn is_not_noticed(site: Site, alone: &str) {
     let older = [site.start_process().await, site.start_process().await];
     let mut service = Service::of(site, older.iter().map(|program| Arc::new(program.instance())).collect()).await;
@@ -42,7 +42,7 @@ async fn is_not_noticed(site: Site, alone: &str) {
     }
     service.calm().await;
 
-    // One that crashes comes back, whether it may migrate or not.
+    // A crashed instance starts again, with and without the right to migrate.
     let again = service.site.start_process().await;
     let site = service.site.with("DATABASE_MIGRATE", "false");
     let strict = site.start_process().await;

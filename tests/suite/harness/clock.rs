@@ -1,9 +1,10 @@
-//! A clock that only moves when it is told to.
+//! A clock that only moves when a test moves it.
 
 use std::sync::Mutex;
 
 use domain::Timestamp;
 use domain::ports::Clock;
+use domain::sample::now;
 
 /// Stands still at noon of 2030-01-15 until a test moves it.
 #[derive(Debug)]
@@ -12,7 +13,7 @@ pub struct MovableClock(Mutex<Timestamp>);
 impl MovableClock {
     /// A clock at its first instant.
     pub fn new() -> Self {
-        Self(Mutex::new(Timestamp::parse("2030-01-15T12:00:00Z").unwrap()))
+        Self(Mutex::new(now()))
     }
 
     /// Moves the clock forward.

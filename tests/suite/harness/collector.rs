@@ -1,4 +1,4 @@
-//! A collector of traces: it takes OTLP over HTTP and keeps what it is sent.
+//! A collector of traces: it takes OTLP over HTTP and keeps the spans.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -51,12 +51,12 @@ impl Collector {
         Self { address, spans, listening }
     }
 
-    /// What a program is told of it.
+    /// The endpoint for the program's settings.
     pub fn url(&self) -> &str {
         &self.address
     }
 
-    /// Everything it was sent.
+    /// All spans that it got.
     pub fn spans(&self) -> Vec<Span> {
         self.spans.lock().unwrap().clone()
     }

@@ -1,10 +1,10 @@
-//! Chance that can be repeated.
+//! Random numbers that a seed repeats.
 
 use std::env;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// A sequence of random numbers. Its seed is printed, and so stands beside a failure; with
-/// `BOXOFFICE_TEST_SEED` a run is repeated.
+/// A sequence of random numbers. It prints its seed, so that the output of a failed test has it; the variable
+/// `BOXOFFICE_TEST_SEED` repeats a run.
 #[derive(Debug)]
 pub struct Dice(u64);
 
@@ -17,7 +17,7 @@ impl Dice {
         Self(seed)
     }
 
-    /// A sequence of its own for somebody else, which this one decides.
+    /// A second sequence, seeded by this one, for another client.
     pub fn another(&mut self) -> Self {
         Self(self.below(usize::MAX) as u64)
     }

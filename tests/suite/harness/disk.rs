@@ -1,8 +1,8 @@
-//! A disk that can be full, on a machine where nobody may mount one.
+//! A disk that can be full, without the right to mount one.
 //!
-//! A server is made to believe it: a library that is loaded before it (`disk.c`) refuses what a file
-//! system without a free block refuses, and with the same error. So a disk fills at the instant a
-//! test wants it to, under any account and inside any container.
+//! A library (`disk.c`) is preloaded into a server with `LD_PRELOAD`. It refuses what a file system
+//! without a free block refuses, with the same error. So a test fills the disk at any instant, under
+//! any account and inside any container.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -11,7 +11,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// What is below a folder, for processes with the [variables](Self::variables) of this disk.
+/// The disk of a folder, for processes with the [variables](Self::variables) of this disk.
 #[derive(Debug)]
 pub struct Disk {
     holds: PathBuf,
@@ -42,7 +42,7 @@ impl Disk {
         File::create(self.mark()).unwrap();
     }
 
-    /// Somebody has made room.
+    /// From now on files can grow again.
     pub fn clear(&self) {
         fs::remove_file(self.mark()).unwrap();
     }

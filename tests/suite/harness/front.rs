@@ -1,5 +1,5 @@
-//! nginx in front of the instances, as `deploy/` has it: with `BOXOFFICE_TEST_FRONT=nginx`, whoever talks to a site
-//! talks to the real configuration, and on the full stack to two instances behind it.
+//! nginx in front of the instances, as `deploy/` has it: with `BOXOFFICE_TEST_FRONT=nginx`, the clients of a site
+//! connect to nginx with the deployed configuration, and on the full stack to two instances behind it.
 
 use std::env;
 use std::fs::{self, Permissions};
@@ -15,20 +15,22 @@ use tokio::time::sleep;
 
 use super::{free_port, signal};
 
-/// Stories that are told to an instance itself in any case, and why: the ends of their names.
-const TOLD_DIRECTLY: [(&str, &str); 12] = [
-    ("only_the_bearer_scheme_proves_anything", "two headers of one name, of which one may be, are nginx's own 400"),
-    ("what_is_no_id_names_nothing", "NUL in an address is nginx's own 400"),
+/// Stories whose clients connect to the instance itself even then, by the end of the test's name, and the reason.
+const TOLD_DIRECTLY: [(&str, &str); 14] = [
+    ("only_the_bearer_scheme_authenticates", "two headers of one name, of which one may be, are nginx's own 400"),
+    ("an_invalid_id_is_not_found", "NUL in an address is nginx's own 400"),
     ("an_address_that_names_nothing_is_not_found", "the same"),
-    ("another_method_is_told_which_there_are", "TRACE is nginx's own 405, whatever the address"),
+    ("another_method_is_refused_with_the_allowed_ones", "TRACE is nginx's own 405, whatever the address"),
     ("every_answer_has_an_id_and_the_security_headers_and_names_no_server", "nginx cannot help naming itself"),
-    ("an_address_that_speaks_websocket_says_so_to_who_does_not", "Connection is each hop's own header"),
+    ("a_request_to_the_socket_without_an_upgrade_is_refused", "Connection is each hop's own header"),
+    ("a_connection_is_kept_until_its_instance_stops", "the same"),
+    ("a_client_of_http_1_0_gets_no_socket", "nginx asks an instance in HTTP/1.1 whatever its client spoke"),
     ("a_reader_who_stops_reading_gets_the_newest_states_and_makes_no_queue", "nginx and its two sockets hold a queue"),
     ("no_request_hides_in_another", "what frames no request is nginx's own 400, 413 or 501"),
     ("heads_have_an_end", "nginx has limits of its own: 400 and 414 where we say 431"),
-    ("a_port_of_their_own_tells_operators_everything_and_has_nothing_else", "nginx leads nobody to that port"),
-    ("operators_are_answered_while_the_database_is_away_and_everybody_else_waits", "the same"),
-    ("full::both_kinds_together_are_bounded_and_whoever_leaves_makes_room", "each instance has its own bound"),
+    ("the_admin_port_serves_health_and_metrics_and_no_api", "nginx does not proxy that port"),
+    ("operators_are_answered_while_requests_wait_for_the_database", "the same"),
+    ("full::streams_and_sockets_share_one_limit_and_closing_frees_a_place", "each instance has its own bound"),
 ];
 
 /// An nginx, stopped with this value.
@@ -68,7 +70,7 @@ impl Front {
             write("listen.conf", format!("listen 127.0.0.1:{port};\n"));
             let mut process = launch(folder.path());
             let begun = Instant::now();
-            // It ends if somebody else has the port.
+            // nginx exits if another process has the port.
             while process.try_wait().unwrap().is_none() {
                 if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                     return Self { base: format!("http://127.0.0.1:{port}"), process, folder };

@@ -1,5 +1,5 @@
-//! Clients of live seats: a reader of Server-Sent Events, and one who talks over a WebSocket. What
-//! they wait for has to come within ten seconds.
+//! Clients of live seats: one that reads Server-Sent Events, and one that talks over a WebSocket. Each
+//! waits for a message for ten seconds at most.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub struct Event {
 }
 
 impl EventStream {
-    /// A stream that was answered; or the answer, if that is none.
+    /// The stream of a response; or the whole answer, if it is no stream.
     pub async fn of(response: Response) -> Result<Self, Answer> {
         let kind = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
         if response.status() == 200 && kind.as_deref() == Some("text/event-stream") {
@@ -68,7 +68,7 @@ impl EventStream {
         }
     }
 
-    /// The seats that are told next.
+    /// The next message, which has to be a state of seats.
     pub async fn seats(&mut self) -> Value {
         let event = self.next().await.expect("an event");
         assert_eq!(event.name, "seats", "{event:?}");
@@ -90,7 +90,7 @@ impl EventStream {
         }
     }
 
-    /// Whether something is told within this time.
+    /// Whether no event arrives within this time.
     pub async fn is_quiet_for(&mut self, time: Duration) -> bool {
         timeout(time, self.next()).await.is_err()
     }
@@ -105,14 +105,14 @@ impl Event {
                 ("event", name) => event.name = name.strip_prefix(' ').unwrap().into(),
                 ("id", id) => event.id = Some(id.strip_prefix(' ').unwrap().to_owned()),
                 ("data", data) => event.data = serde_json::from_str(data).unwrap(),
-                _ => panic!("a field nobody knows: {line}"),
+                _ => panic!("an unknown field: {line}"),
             }
         }
         event
     }
 }
 
-/// Fails if this is not exactly what is told of seats.
+/// Fails if this is not a state of seats with exactly its fields.
 #[track_caller]
 pub fn assert_seats(told: &Value) {
     let mut fields: Vec<_> = told.as_object().unwrap().keys().map(String::as_str).collect();
@@ -122,7 +122,7 @@ pub fn assert_seats(told: &Value) {
     assert_eq!(number("available_seats") + number("registration_count"), number("total_seats"), "{told}");
 }
 
-/// Somebody at the other end of a WebSocket.
+/// A client of a WebSocket.
 pub struct Talk {
     pub socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
@@ -145,7 +145,7 @@ impl Talk {
         self.socket.send(message).await.unwrap();
     }
 
-    /// What is told next, whatever it is.
+    /// The next text message, of any kind.
     pub async fn told(&mut self) -> Value {
         loop {
             match self.frame().await {
@@ -156,14 +156,14 @@ impl Talk {
         }
     }
 
-    /// The seats that are told next.
+    /// The next message, which has to be a state of seats.
     pub async fn seats(&mut self) -> Value {
         let told = self.told().await;
         assert_seats(&told);
         told
     }
 
-    /// The code of the error that is told next.
+    /// The code of the next message, which has to be an error.
     pub async fn error(&mut self) -> String {
         let told = self.told().await;
         assert_eq!(told.as_object().unwrap().len(), 1, "{told}");
@@ -171,13 +171,13 @@ impl Talk {
         told["error"]["code"].as_str().unwrap().to_owned()
     }
 
-    /// Waits until the server closes, and answers with which code.
+    /// Waits until the server closes, and returns its close code.
     pub async fn closed(&mut self) -> CloseCode {
         loop {
             match self.frame().await {
                 Message::Close(reason) => {
                     let code = reason.expect("a reason").code;
-                    while let Some(Ok(_)) = timeout(PATIENCE, self.socket.next()).await.expect("it hangs up") {}
+                    while let Some(Ok(_)) = timeout(PATIENCE, self.socket.next()).await.expect("it closes") {}
                     return code;
                 }
                 Message::Text(_) | Message::Ping(_) | Message::Pong(_) => {}
@@ -187,7 +187,7 @@ impl Talk {
     }
 
     pub async fn frame(&mut self) -> Message {
-        let frame = timeout(PATIENCE, self.socket.next()).await.expect("nothing was told for ten seconds");
+        let frame = timeout(PATIENCE, self.socket.next()).await.expect("no message for ten seconds");
         frame.expect("the socket is open").unwrap()
     }
 }
@@ -198,7 +198,7 @@ impl Instance {
         self.try_watch(event, &[]).await.unwrap()
     }
 
-    /// Watches an event's seats as a stream, with these headers; or what is answered instead.
+    /// Watches an event's seats as a stream, with these headers; or the answer, if it is no stream.
     pub async fn try_watch(&self, event: u64, headers: &[(&str, &str)]) -> Result<EventStream, Answer> {
         let mut request = self.get(&format!("/api/events/{event}/seats/stream"));
         for (name, value) in headers {
@@ -212,7 +212,7 @@ impl Instance {
         self.try_talk(&[]).await.unwrap()
     }
 
-    /// Opens a WebSocket over a connection that keeps next to nothing for its reader.
+    /// Opens a WebSocket over a connection with the smallest receive buffer.
     pub async fn talk_with_little_room(&self) -> Talk {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(2_048).unwrap();

@@ -1,4 +1,4 @@
-//! What a test runs on: each has a database, a clock and, where it breaks things, a Redis of its own.
+//! Databases, servers and clocks for tests: each test has its own, and a Redis of its own if it breaks it.
 
 pub mod clock;
 pub mod collector;
@@ -9,6 +9,7 @@ pub mod live;
 pub mod postgres;
 pub mod program;
 pub mod proxy;
+pub mod receiver;
 pub mod redis;
 pub mod server;
 pub mod store;
@@ -24,8 +25,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Barrier;
 use tokio::time;
 
-/// Starts every task at the same instant, each on whatever thread is free, and answers what they
-/// answered, in their order.
+/// Starts every task at the same instant, each on any free thread, and returns their results in
+/// their order.
 pub async fn all_at_once<T: Send + 'static>(
     tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
@@ -48,8 +49,8 @@ pub async fn all_at_once<T: Send + 'static>(
     answers
 }
 
-/// Asks again and again until the answer is yes, for what happens in its own time: a server of
-/// another process that comes back, a message on its way. Fails after 10 s with what was awaited.
+/// Polls until the answer is yes: for a server of another process that starts again, or a message
+/// that is under way. Fails after 10 s with the name of what it awaited.
 pub async fn until(awaited: &str, mut yes: impl AsyncFnMut() -> bool) {
     let asked = Instant::now();
     while !yes().await {
@@ -59,7 +60,7 @@ pub async fn until(awaited: &str, mut yes: impl AsyncFnMut() -> bool) {
 }
 
 /// A setting that `tests/run` makes. Without its servers a test fails: one that is skipped tests nothing.
-fn provided(name: &str) -> String {
+pub fn provided(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run the tests with `tests/run`, which starts Postgres and Redis for them")
     })

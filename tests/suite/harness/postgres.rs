@@ -1,7 +1,8 @@
-//! Postgres databases, each for one test, and servers to be broken at will.
+//! Postgres databases, each for one test, and servers that tests can break.
 
 use std::collections::HashSet;
 use std::fs;
+use std::net::TcpStream;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use tokio::time::sleep;
 use super::clock::MovableClock;
 use super::disk::Disk;
 use super::store::connect_past;
-use super::{free_port, provided, signal, signal_if_there};
+use super::{free_port, provided, signal, signal_if_there, until};
 
 /// A database of the server that `tests/run` started. It is dropped with this value.
 #[derive(Debug)]
@@ -44,6 +45,13 @@ impl PostgresDatabase {
         // A copy has its original's name; caches would take one for the other.
         execute(&copy.url(), &["UPDATE catalogue SET database_id = gen_random_uuid()"]).await;
         copy
+    }
+
+    /// A database without any table whose texts are in another encoding than ours.
+    pub async fn encoded_in(encoding: &str) -> Self {
+        let database = Self::named();
+        database.create(&format!("template0 ENCODING '{encoding}' LOCALE_PROVIDER libc LOCALE 'C'")).await;
+        database
     }
 
     /// How to connect to it.
@@ -83,9 +91,9 @@ impl Drop for PostgresDatabase {
 /// The databases of this process.
 struct Databases {
     in_use: usize,
-    /// `DROP DATABASE` waits for everybody who is logging in to the server, and that may be somebody else in the
-    /// task that let go of the database. So they are waited for only when no database is left that anybody could
-    /// log in to.
+    /// `DROP DATABASE` waits for every connection that is logging in to the server. Such a connection may belong to
+    /// the task that drops the database, and a join would block that task for ever. So these threads are joined only
+    /// when no database is left to log in to.
     dropping: Vec<JoinHandle<()>>,
 }
 
@@ -109,6 +117,87 @@ pub struct PostgresServer {
 impl PostgresServer {
     /// A server that answers already, whose one database is empty.
     pub async fn start() -> Self {
+        let server = Self::without_data().await;
+        let mut initdb = server.program("initdb");
+        initdb.args(["--username=postgres", "--encoding=UTF8", "--locale=C", "--auth=trust", "--no-sync"]);
+        run(initdb.arg("--pgdata").arg(server.data()));
+        server.on_a_free_port().await
+    }
+
+    /// A hot standby of this server that has caught up with it. It streams until it is [cut off](Self::cut_off).
+    pub async fn standby(&self) -> Self {
+        let standby = Self::without_data().await;
+        let mut copy = standby.program("pg_basebackup");
+        copy.args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]);
+        let primary = format!("host=127.0.0.1 port={} user=postgres application_name=standby", self.port);
+        run(copy.args(["--dbname", &primary, "--pgdata"]).arg(standby.data()));
+        let standby = standby.on_a_free_port().await;
+        standby.has_caught_up_with(self).await;
+        standby
+    }
+
+    /// Waits until this standby has replayed the primary's log up to now.
+    pub async fn has_caught_up_with(&self, primary: &Self) {
+        let position = primary.ask("SELECT CAST(pg_current_wal_flush_lsn() AS text)").await;
+        let replayed = format!("SELECT CAST(pg_last_wal_replay_lsn() >= '{position}' AS text)");
+        until("the standby catches up", async || self.ask(&replayed).await == "true").await;
+    }
+
+    /// Ends the standby's replication stream: later commits of the primary never arrive.
+    pub async fn cut_off(&self) {
+        self.set("primary_conninfo", "").await;
+        let streaming = "SELECT CAST(COUNT(*) AS text) FROM pg_stat_wal_receiver";
+        until("the stream ends", async || self.ask(streaming).await == "0").await;
+    }
+
+    /// Makes this standby a primary, on a new timeline.
+    pub async fn promote(&self) {
+        run(self.program("pg_ctl").args(["promote", "--wait", "-D"]).arg(self.data()));
+        until("the promotion", async || self.ask("SELECT CAST(pg_is_in_recovery() AS text)").await == "false").await;
+    }
+
+    /// Sets whether a commit is answered only when a standby has it (`synchronous_standby_names`).
+    pub async fn wait_for_standbys(&self, wait: bool) {
+        self.set("synchronous_standby_names", if wait { "*" } else { "" }).await;
+    }
+
+    /// Changes a setting of the server, for old and new sessions.
+    pub async fn set(&self, setting: &str, value: &str) {
+        let loaded = self.ask("SELECT CAST(pg_conf_load_time() AS text)").await;
+        execute(&self.url(), &[&format!("ALTER SYSTEM SET {setting} = '{value}'"), "SELECT pg_reload_conf()"]).await;
+        let load_time = "SELECT CAST(pg_conf_load_time() AS text)";
+        until("the settings are read", async || self.ask(load_time).await != loaded).await;
+    }
+
+    async fn ask(&self, query: &str) -> String {
+        ask(&self.url(), query).await
+    }
+
+    /// A `PgBouncer` before this server.
+    pub async fn pooler(&self, settings: &str) -> Pooler {
+        let (port, ini) = (free_port(), self.folder.path().join(format!("pooler-{}.ini", free_port())));
+        let users = self.folder.path().join("users.txt");
+        fs::write(&users, "\"postgres\" \"\"\n").unwrap();
+        let server = format!("[databases]\npostgres = host=127.0.0.1 port={}\n", self.port);
+        let own = format!("[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n");
+        let auth = format!("auth_type = trust\nauth_file = {}\n", users.display());
+        fs::write(&ini, format!("{server}{own}{auth}{settings}\n")).unwrap();
+        // Debian has it in a folder that is not in the PATH of users.
+        let debian = Path::new("/usr/sbin/pgbouncer");
+        let mut pooler = Command::new(if debian.exists() { debian } else { Path::new("pgbouncer") });
+        pooler.arg(&ini).uid(self.account.0).gid(self.account.1).current_dir(self.folder.path());
+        let pooler = Pooler { port, process: pooler.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap() };
+        until("the pooler listens", async || TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+        pooler
+    }
+
+    /// Where it listens: `host:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A place for a server's files, beside those of the server that `tests/run` started.
+    async fn without_data() -> Self {
         // Beside the server that `tests/run` started, by its programs and under its account.
         let shared = connect_past(&provided("BOXOFFICE_TEST_POSTGRES_URL")).await;
         let place = "SELECT current_setting('data_directory') AS data, setting AS programs
@@ -123,15 +212,15 @@ impl PostgresServer {
         chown(folder.path(), Some(account.0), Some(account.1)).unwrap();
         let programs = PathBuf::from(place.try_get::<String>("", "programs").unwrap());
         let disk = Disk::below(&folder.path().join("data"), data.parent().unwrap());
-        let mut server = Self { programs, account, folder, disk, port: 0, process: None };
-        let mut initdb = server.program("initdb");
-        initdb.args(["--username=postgres", "--encoding=UTF8", "--locale=C", "--auth=trust", "--no-sync"]);
-        let made = initdb.arg("--pgdata").arg(server.data()).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Self { programs, account, folder, disk, port: 0, process: None }
+    }
+
+    /// Starts the server, and answers when it takes connections.
+    async fn on_a_free_port(mut self) -> Self {
         for _ in 0..10 {
-            server.port = free_port();
-            if server.launch().await {
-                return server;
+            self.port = free_port();
+            if self.launch().await {
+                return self;
             }
         }
         panic!("Postgres does not start")
@@ -142,11 +231,11 @@ impl PostgresServer {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Stops every process of the server in mid-air: it keeps its connections and answers nothing.
+    /// Stops every process of the server with SIGSTOP: it keeps its connections and answers nothing.
     pub fn freeze(&self) {
-        // The one that makes the others first.
+        // The postmaster first, so that it forks no more processes.
         signal(self.id(), "STOP");
-        // A list that is read while somebody in it ends may leave others out: it is read until it has nobody new.
+        // A list that is read while a process ends may leave others out: read it until it names no new process.
         let mut met = HashSet::new();
         loop {
             let new: Vec<_> = self.backends().into_iter().filter(|id| met.insert(*id)).collect();
@@ -154,7 +243,7 @@ impl PostgresServer {
                 return;
             }
             for id in new {
-                // One may be about to end.
+                // A process may have ended since.
                 signal_if_there(id, "STOP");
             }
         }
@@ -168,7 +257,7 @@ impl PostgresServer {
         signal(self.id(), "CONT");
     }
 
-    /// Stops the process that writes the log down in the background: what no commit waits for stays in memory.
+    /// Stops the WAL writer, which writes the log in the background: what no commit waits for stays in memory.
     pub fn stop_wal_writer(&self) {
         let is_it =
             |id: &u32| fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|name| name.contains("walwriter"));
@@ -181,7 +270,7 @@ impl PostgresServer {
         self.disk.fill();
     }
 
-    /// Makes room again, and starts the server if it did not outlive the want of it, as an operator does.
+    /// Makes room again, and starts the server if the full disk ended it, as an operator does.
     pub async fn clear_disk(&mut self) {
         self.disk.clear();
         if self.process.as_mut().expect("a server").try_wait().unwrap().is_some() {
@@ -189,11 +278,9 @@ impl PostgresServer {
         }
     }
 
-    /// Ends the server without a word to anybody, as a crash would: it has to recover.
+    /// Ends the server without a shutdown checkpoint, as a crash would: it has to recover.
     pub fn stop_immediately(&mut self) {
-        let mut stop = self.program("pg_ctl");
-        let stopped = stop.args(["stop", "-m", "immediate", "-D"]).arg(self.data()).output().unwrap();
-        assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+        run(self.program("pg_ctl").args(["stop", "-m", "immediate", "-D"]).arg(self.data()));
         self.process.take().expect("a running server").wait().unwrap();
     }
 
@@ -202,7 +289,7 @@ impl PostgresServer {
         assert!(self.launch().await, "Postgres does not start again on port {}", self.port);
     }
 
-    /// Whether the server takes connections; `false` if its process ended, because somebody has its port.
+    /// Whether the server takes connections; `false` if its process ended, because another process has its port.
     async fn launch(&mut self) -> bool {
         let mut postgres = self.program("postgres");
         postgres.arg("-D").arg(self.data()).args(["-h", "127.0.0.1", "-p", &self.port.to_string()]);
@@ -210,14 +297,14 @@ impl PostgresServer {
             postgres.args(["-c", setting]);
         }
         let mut process = postgres.spawn().unwrap();
-        // Line 8 is the server's state.
+        // Line 8 is the server's state: `ready`, or `standby` for a standby that can be read from.
         let state = self.data().join("postmaster.pid");
+        let answers = |state: String| matches!(state.lines().nth(7).map(str::trim), Some("ready" | "standby"));
         loop {
             if process.try_wait().unwrap().is_some() {
                 return false;
             }
-            if fs::read_to_string(&state).is_ok_and(|state| state.lines().nth(7).is_some_and(|it| it.trim() == "ready"))
-            {
+            if fs::read_to_string(&state).is_ok_and(answers) {
                 self.process = Some(process);
                 return true;
             }
@@ -248,6 +335,27 @@ impl PostgresServer {
     }
 }
 
+/// A `PgBouncer`. It is gone with this value.
+#[derive(Debug)]
+pub struct Pooler {
+    port: u16,
+    process: Child,
+}
+
+impl Pooler {
+    /// How to connect to the server through it.
+    pub fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         if self.process.is_some() {
@@ -255,6 +363,12 @@ impl Drop for PostgresServer {
             self.stop_immediately();
         }
     }
+}
+
+/// Runs a program to its end, which has to be a good one.
+fn run(program: &mut Command) {
+    let ended = program.stderr(Stdio::piped()).output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
 }
 
 /// The migrated database the others are copies of. It stays until the server goes.
@@ -268,7 +382,7 @@ async fn template() -> &'static str {
             let sql = Sql::connect(&options, Arc::new(MovableClock::new())).await.unwrap();
             sql.migrate_up().await.unwrap();
             drop(sql);
-            // A database somebody is connected to cannot be copied.
+            // Postgres cannot copy a database that has connections.
             administer(&[
                 &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"),
                 &format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"),
@@ -284,7 +398,18 @@ async fn administer(statements: &[&str]) {
     execute(&provided("BOXOFFICE_TEST_POSTGRES_URL"), statements).await;
 }
 
-async fn execute(url: &str, statements: &[&str]) {
+/// The one text that a query answers, over a connection of its own.
+pub async fn ask(url: &str, query: &str) -> String {
+    let database = connect_past(url).await;
+    let query = Statement::from_string(database.get_database_backend(), query);
+    let row = database.query_one_raw(query).await.unwrap().expect("a row");
+    let answer = row.try_get_by_index(0).unwrap();
+    database.close().await.unwrap();
+    answer
+}
+
+/// Runs statements one by one, over a connection of their own.
+pub async fn execute(url: &str, statements: &[&str]) {
     let database = connect_past(url).await;
     for statement in statements {
         database.execute_unprepared(statement).await.unwrap();

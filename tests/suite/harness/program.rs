@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,7 +53,7 @@ impl Program {
         self.process.id()
     }
 
-    /// What it holds in memory.
+    /// Its resident memory.
     pub fn resident_kib(&self) -> u64 {
         resident_kib(&self.id().to_string())
     }
@@ -87,7 +87,7 @@ impl Program {
         None
     }
 
-    /// What it has said.
+    /// Its log until now.
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -115,11 +115,18 @@ impl Drop for Program {
     }
 }
 
-/// What a process, or `self`, holds in memory.
+/// The resident memory of a process, or of `self`.
 pub fn resident_kib(process: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Runs a command of the program to its end.
+pub async fn run(settings: &BTreeMap<String, String>, directory: &Path, command: &[&str]) -> Output {
+    let mut process = Command::new(built().await);
+    process.args(command).env_clear().envs(settings).current_dir(directory).stdin(Stdio::null());
+    spawn_blocking(move || process.output().expect("the program can be started")).await.unwrap()
 }
 
 async fn launch(settings: &BTreeMap<String, String>, directory: &Path) -> (Child, Arc<Mutex<String>>) {
@@ -139,7 +146,7 @@ async fn launch(settings: &BTreeMap<String, String>, directory: &Path) -> (Child
     (process, log)
 }
 
-/// Writes down what the process says until its end.
+/// Keeps the lines of the process's log until its end.
 fn keep(said: ChildStderr, log: &Mutex<String>) {
     for line in BufReader::new(said).lines().map_while(Result::ok) {
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,22 +155,24 @@ fn keep(said: ChildStderr, log: &Mutex<String>) {
     }
 }
 
-/// The program, built from what is there now: cargo makes it for no other package's tests.
-async fn built() -> &'static Path {
+/// The program, built from the present sources: cargo builds it only for the tests of its own package.
+pub async fn built() -> &'static Path {
     static BUILT: OnceCell<PathBuf> = OnceCell::const_new();
     BUILT
         .get_or_init(|| async {
             let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
             cargo.args(["build", "--quiet", "--workspace", "--locked", "--bin", "boxoffice"]);
             cargo.args((!cfg!(debug_assertions)).then_some("--release"));
-            // What cargo tells these tests of themselves; some dependencies are built anew when it changes, and all
-            // that is made of them: here, and again when the tests are built the next time.
+            // Cargo sets these variables for the tests' own package. If they change, it rebuilds some dependencies and
+            // all that depends on them: here, and again when it builds the tests the next time.
             let of_these_tests = |name: &OsString| {
                 ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|it| name.to_string_lossy().starts_with(it))
             };
             for (name, _) in env::vars_os().filter(|(name, _)| of_these_tests(name)) {
                 cargo.env_remove(name);
             }
+            // Of these tests alone as well: see tests/timed.
+            cargo.env_remove("RUSTC_BOOTSTRAP");
             let made = spawn_blocking(move || cargo.output().unwrap()).await.unwrap();
             assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
             let tests = env::current_exe().unwrap();

@@ -1,4 +1,4 @@
-//! A bad line between the program and a server of its.
+//! A TCP proxy that spoils the connections between the program and a server.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,32 +9,33 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// What is wrong with the line.
+/// The fault of the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Toxic {
     /// Nothing.
     None,
-    /// Whatever is said, in either direction, arrives this much later.
+    /// All bytes, in either direction, arrive this much later.
     Latency(Duration),
-    /// Connections are reset, and so is whoever tries again.
+    /// Connections are reset, and so is each new one.
     Reset,
-    /// Nothing arrives, and nobody is told. What was said meanwhile arrives when the line is mended.
+    /// Nothing arrives, and neither end gets an error. The bytes sent meanwhile arrive when the line is mended.
     BlackHole,
-    /// A connection is reset once the server has said this many bytes more over it.
+    /// A connection is reset once the server has sent this many bytes more over it.
     CutAfter(usize),
     /// A connection is reset in place of the server's answer to a request that holds this text, which
     /// the server has got.
     LoseAnswerTo(&'static str),
-    /// Wherever these words stand in a request, there is nothing in their place.
+    /// These words are overwritten with blanks in every request.
     Unsay(&'static [&'static str]),
-    /// What the server says arrives in slices of so many bytes, with a pause after each.
+    /// The server's bytes arrive in slices of so many bytes, with a pause after each.
     Slices(usize, Duration),
 }
 
-/// A TCP proxy before a server, whose line can be made bad and mended while it runs.
+/// A TCP proxy before a server, whose line can be made bad and mended, or led to another server, while it runs.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
+    server: watch::Sender<SocketAddr>,
     toxic: watch::Sender<Toxic>,
 }
 
@@ -45,8 +46,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (toxic, told) = watch::channel(Toxic::None);
-        tokio::spawn(accept(listener, server, told));
-        Self { address, toxic }
+        let (server, led_to) = watch::channel(server);
+        tokio::spawn(accept(listener, led_to, told));
+        Self { address, server, toxic }
+    }
+
+    /// Leads future connections to another `host:port`, as a name that is switched does. Present ones stay.
+    pub fn lead_to(&self, server: &str) {
+        self.server.send_replace(server.parse().unwrap());
     }
 
     /// A good line to the server of a URL, and the URL that leads over it.
@@ -73,12 +80,12 @@ impl Proxy {
 }
 
 /// Takes connections until the proxy is dropped.
-async fn accept(listener: TcpListener, server: SocketAddr, mut toxic: watch::Receiver<Toxic>) {
+async fn accept(listener: TcpListener, server: watch::Receiver<SocketAddr>, mut toxic: watch::Receiver<Toxic>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let (client, _) = accepted.unwrap();
-                tokio::spawn(connect(client, server, toxic.clone()));
+                tokio::spawn(connect(client, *server.borrow(), toxic.clone()));
             }
             () = dropped(&mut toxic) => return,
         }
@@ -111,7 +118,7 @@ async fn connect(mut client: TcpStream, server: SocketAddr, mut toxic: watch::Re
         }
     };
     if cut {
-        // Dropped with unsent data thrown away, which the other side is told by a reset.
+        // Closing without lingering throws unsent data away and sends a reset.
         let _ = (client.set_zero_linger(), server.set_zero_linger());
     }
 }
@@ -183,7 +190,7 @@ impl Line {
         }
     }
 
-    /// What is wrong with the line, once something gets through it.
+    /// The fault of the line, once it is no black hole.
     async fn passable(&self) -> Toxic {
         let mut toxic = self.toxic.clone();
         match toxic.wait_for(|toxic| *toxic != Toxic::BlackHole).await {
@@ -193,7 +200,7 @@ impl Line {
     }
 }
 
-/// Puts blanks in the place of a word: whatever counts bytes counts the same.
+/// Overwrites a word with blanks, so that the count of bytes stays the same.
 fn unsay(said: &mut [u8], word: &str) {
     while let Some(place) = said.windows(word.len()).position(|part| part == word.as_bytes()) {
         said[place..place + word.len()].fill(b' ');

@@ -1,4 +1,4 @@
-//! Redis servers, each for one test, to be broken at will.
+//! Redis servers, each for one test, that tests can break.
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
@@ -21,7 +21,7 @@ pub fn shared_url() -> String {
 pub struct RedisServer {
     port: u16,
     process: Option<Child>,
-    /// What it writes when it is told to.
+    /// For the file that `DEBUG RELOAD` writes.
     folder: TempDir,
 }
 
@@ -56,7 +56,7 @@ impl RedisServer {
         assert!(self.launch().await, "Redis does not start again on port {}", self.port);
     }
 
-    /// Stops the server in mid-air: it keeps its connections and answers nothing.
+    /// Stops the server with SIGSTOP: it keeps its connections and answers nothing.
     pub fn pause(&self) {
         self.signal("STOP");
     }
@@ -82,41 +82,40 @@ impl RedisServer {
         self.configure("maxmemory", "0").await;
     }
 
-    /// Makes the server a copy of one that is not there: what it holds can be read, for as long as it
-    /// `serves_stale` data, and nothing written.
+    /// Makes the server a replica of a primary that is not there: it refuses writes, and serves reads
+    /// only if it `serves_stale` data.
     pub async fn demote(&self, serves_stale: bool) {
         self.configure("replica-serve-stale-data", if serves_stale { "yes" } else { "no" }).await;
         self.say(redis::cmd("REPLICAOF").arg("127.0.0.1").arg(1)).await;
     }
 
-    /// Makes the server its own again.
+    /// Makes the server a primary again.
     pub async fn promote(&self) {
         self.say(redis::cmd("REPLICAOF").arg("NO").arg("ONE")).await;
     }
 
-    /// Forbids everybody everything that `commands` takes away, in the words of `ACL SETUSER`, or
-    /// permits it again.
+    /// Forbids or permits commands to all clients: `commands` are rules of `ACL SETUSER`.
     pub async fn permit(&self, commands: &[&str]) {
         self.say(redis::cmd("ACL").arg("SETUSER").arg("default").arg(commands)).await;
     }
 
-    /// Lets the server read what it holds from a file, so slowly that it takes about `time`: from now
-    /// until then it answers nobody anything but `LOADING`.
+    /// Lets the server load its data from a file, so slowly that it takes about `time`: until then it
+    /// answers every client `LOADING` only.
     pub async fn load_slowly(&self, time: Duration) {
-        // It looks up from its work once in a kilobyte.
+        // The server serves other clients once in a kilobyte loaded.
         for ballast in 0..20 {
             self.say(redis::cmd("SET").arg(format!("ballast:{ballast}")).arg("x".repeat(2_000))).await;
         }
         let delay = time.as_micros() / self.keys().await.len() as u128;
         self.configure("key-load-delay", &delay.to_string()).await;
-        // It answers when it has loaded, for longer than a connection usually waits.
+        // It answers when it has loaded, which takes longer than the usual response timeout.
         let patient = redis::AsyncConnectionConfig::new().set_response_timeout(None);
         let client = redis::Client::open(self.url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection_with_config(&patient).await.unwrap();
         let reload =
             tokio::spawn(async move { redis::cmd("DEBUG").arg("RELOAD").query_async::<()>(&mut connection).await });
         until("Redis loads", async || reload.is_finished() || self.is_loading().await).await;
-        // On a busy machine nobody may have seen it load: then it says whether it did.
+        // On a busy machine the load may end between two polls: then the answer says whether it succeeded.
         if reload.is_finished() {
             reload.await.unwrap().unwrap();
         }
@@ -140,7 +139,7 @@ impl RedisServer {
     }
 
     /// Puts rubbish of several kinds under every key there is and under `more`: text, nothing, half
-    /// of what stood there, a list, and the contents of another key.
+    /// of the old value, a list, and the value of another key.
     pub async fn fill_with_rubbish(&self, more: &[&str]) {
         let mut connection = self.connect().await;
         let mut keys: BTreeSet<_> = self.keys().await.into_iter().collect();
@@ -168,18 +167,18 @@ impl RedisServer {
         let () = command.query_async(&mut self.connect().await).await.unwrap();
     }
 
-    /// A connection past the program, to look at what it keeps.
+    /// A connection of the test's own, to read the program's keys.
     pub async fn connect(&self) -> MultiplexedConnection {
         connect(&self.url()).await.unwrap()
     }
 
-    /// Whether the server answers; `false` if its process ended, because somebody has its port.
+    /// Whether the server answers; `false` if its process ended, because another process has its port.
     async fn launch(&mut self) -> bool {
         let mut process = Command::new(provided("BOXOFFICE_TEST_REDIS_SERVER"))
             .args(["--bind", "127.0.0.1", "--port", &self.port.to_string(), "--save", "", "--appendonly", "no"])
             .arg("--dir")
             .arg(self.folder.path())
-            // For `load_slowly`: who asks meanwhile is answered.
+            // For `load_slowly`: the server answers clients while it loads.
             .args(["--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

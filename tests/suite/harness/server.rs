@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -22,15 +23,15 @@ use tempfile::TempDir;
 use super::clock::MovableClock;
 use super::front::{self, Front};
 use super::postgres::{PostgresDatabase, PostgresServer};
-use super::program::Program;
+use super::program::{self, Program};
 use super::redis::RedisServer;
-use super::store::{Home, connect_past};
+use super::store::{Home, connect_past, undo};
 
-/// The password of everybody here.
+/// The password of every account that a test makes.
 pub const PASSWORD: &str = "correct horse battery";
 const ADMIN: &str = "admin@example.com";
 
-/// What the program runs on.
+/// The stores that the program runs on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stack {
     /// SQLite, bodies in the process.
@@ -42,7 +43,7 @@ pub enum Stack {
 /// A database, a clock and, on the full stack, a Redis: what the instances of one service share.
 pub struct Site {
     home: Home,
-    /// To be broken at will.
+    /// A server of its own, so that a test can break it.
     pub redis: Option<RedisServer>,
     pub clock: Arc<MovableClock>,
     settings: BTreeMap<String, String>,
@@ -77,6 +78,11 @@ impl Site {
             Home::Server(server) => server,
             Home::Sqlite(_) | Home::Postgres(_) => panic!("not the site's own server"),
         }
+    }
+
+    /// Makes another server the site's own; answers the one it was. Running instances keep their settings.
+    pub fn move_to(&mut self, server: PostgresServer) -> PostgresServer {
+        std::mem::replace(self.postgres(), server)
     }
 
     fn at(home: Home, redis: Option<RedisServer>) -> Self {
@@ -118,6 +124,11 @@ impl Site {
         self.home.url()
     }
 
+    /// The settings of its instances.
+    pub fn settings(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
+
     /// Where the SQLite file lies.
     pub fn folder(&self) -> &Path {
         match &self.home {
@@ -131,6 +142,14 @@ impl Site {
         let database = connect_past(&self.database_url()).await;
         database.execute_unprepared(statement).await.unwrap();
         database.close().await.unwrap();
+    }
+
+    /// Brings the database to where it was before a change of the tables.
+    pub async fn go_back_before(&self, change: &str) {
+        let sql = self.home.open(self.clock.clone()).await;
+        sql.migrate_up().await.unwrap();
+        undo(&sql, change).await;
+        sql.close().await;
     }
 
     /// Starts an instance.
@@ -160,6 +179,11 @@ impl Site {
     pub async fn start_process(&self) -> Program {
         Program::start(&self.settings, self.directory.path()).await
     }
+
+    /// Runs a command of the program to its end, as an operator does.
+    pub async fn run_command(&self, command: &[&str]) -> Output {
+        program::run(&self.settings, self.directory.path(), command).await
+    }
 }
 
 /// A running instance, or several behind a [`Front`], and a client of it.
@@ -172,7 +196,7 @@ pub struct Instance {
     client: reqwest::Client,
 }
 
-/// Somebody with an account.
+/// A user with an account, and their tokens.
 #[derive(Debug, Clone)]
 pub struct Person {
     pub id: u64,
@@ -198,7 +222,7 @@ impl Instance {
         Self::at(self.admin.clone().expect("ADMIN_PORT is set"))
     }
 
-    /// A request to a path. What an instance counts it is asked for itself, as Prometheus does.
+    /// A request to a path. `/metrics` is asked of the instance itself, not of nginx, as Prometheus does.
     pub fn request(&self, method: Method, path: &str) -> Request {
         let itself = self.front.as_ref().filter(|_| path == "/metrics").and_then(|_| self.running.first());
         let base = itself.map_or_else(|| self.base.clone(), |instance| format!("http://{}", instance.address()));
@@ -221,18 +245,18 @@ impl Instance {
         self.request(Method::DELETE, path)
     }
 
-    /// Books a seat for somebody.
+    /// Books a seat for a user.
     pub async fn book(&self, event: u64, person: &Person) -> Answer {
         self.request(Method::POST, &format!("/api/events/{event}/register")).by(person).send().await
     }
 
-    /// Gives somebody's seat back.
+    /// Cancels a user's registration.
     pub async fn cancel(&self, event: u64, person: &Person) -> Answer {
         self.delete(&format!("/api/events/{event}/register")).by(person).send().await
     }
 
-    /// Somebody new.
-    pub async fn somebody(&self) -> Person {
+    /// Signs up a new user.
+    pub async fn new_user(&self) -> Person {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let name = format!("Person {}", COUNTER.fetch_add(1, Ordering::Relaxed));
         let email = format!("{}@example.com", name.to_lowercase().replace(' ', "-"));
@@ -240,12 +264,12 @@ impl Instance {
         self.post("/api/auth/register", &body).send().await.expect(201).person()
     }
 
-    /// Several people, some at once: more than a few hashes are not waited for, on a machine that others load.
+    /// Signs up several users, eight at once: on a loaded machine the queue of hashes refuses more.
     pub async fn people(&self, number: usize) -> Vec<Person> {
         let mut people = Vec::with_capacity(number);
         while people.len() < number {
             let some = (number - people.len()).min(8);
-            people.extend(join_all((0..some).map(|_| self.somebody())).await);
+            people.extend(join_all((0..some).map(|_| self.new_user())).await);
         }
         people
     }
@@ -256,7 +280,7 @@ impl Instance {
         self.post("/api/auth/login", &body).send().await.expect(200).person()
     }
 
-    /// Somebody new whom an admin has made an admin.
+    /// Signs up a new admin, with an admin's token.
     pub async fn another_admin(&self, admin: &Person) -> Person {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let email = format!("admin-{}@example.com", COUNTER.fetch_add(1, Ordering::Relaxed));
@@ -264,7 +288,7 @@ impl Instance {
         self.post("/api/auth/register", &body).by(admin).send().await.expect(201).person()
     }
 
-    /// Logs somebody in.
+    /// Logs a user in.
     pub async fn log_in(&self, email: &str, password: &str) -> Answer {
         self.post("/api/auth/login", &json!({ "email": email, "password": password })).send().await
     }
@@ -279,7 +303,7 @@ impl Instance {
         self.create(admin, json!({ "total_seats": seats })).await["id"].as_u64().unwrap()
     }
 
-    /// An event with these fields, and likely ones for the rest.
+    /// An event with these fields, and default ones for the rest.
     pub async fn create(&self, admin: &Person, fields: Value) -> Value {
         let mut event =
             json!({ "title": "Concert", "date": "2031-05-01T19:30:00Z", "venue": "Opera", "total_seats": 10 });
@@ -322,7 +346,7 @@ impl Instance {
 pub struct Request(RequestBuilder);
 
 impl Request {
-    /// In somebody's name.
+    /// With the access token of a user.
     #[must_use]
     pub fn by(self, person: &Person) -> Self {
         self.token(&person.token)
@@ -404,7 +428,7 @@ impl Answer {
         Self { status, headers, body: wire[end + 4..].to_vec() }
     }
 
-    /// Reads an answer to its end, or what a stream begins with, which has none.
+    /// Reads an answer to its end, or the first chunk of a stream.
     pub async fn begun(mut response: Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         if headers.get("content-type").is_none_or(|kind| kind != "text/event-stream") {
@@ -457,7 +481,7 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Who has just signed up or logged in.
+    /// The user and the tokens in the answer to a sign-up or a log-in.
     #[track_caller]
     pub fn person(&self) -> Person {
         let body = self.json();

@@ -9,16 +9,14 @@ use adapter_memory::MemoryBodies;
 use adapter_redis::{Redis, RedisBodies};
 use adapter_sql::{Sql, SqlOptions};
 use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, Tiered};
-use domain::event::StartsAt;
 use domain::ports::{
-    Audit, BookError, BookSeat, Bookings, CancelError, CancelSeat, Clock, DeleteEvent, DeletedEvent, Events, NewUser,
-    Registrations, SeatChanges, Sessions, UpdateEvent, UpdateEventError, Users, VersionAnswer, VersionQuestion,
-    Versions,
+    Audit, BookError, Bookings, CancelError, Clock, Events, Registrations, SeatChanges, Sessions, UpdateEventError,
+    Users, VersionAnswer, VersionQuestion, Versions,
 };
+use domain::sample::{self, event_id, new_user, page, user_id};
 use domain::{
-    Command, Committed, EmailAddress, Event, EventDraft, EventFilter, EventId, EventPatch, EventTitle, Fingerprint,
-    IdempotencyKey, Once, PageRequest, PasswordHash, PersonName, Precondition, Registration, Role, SeatCount,
-    Timestamp, User, UserId, Venue,
+    BookSeat, CancelSeat, Command, Committed, DeleteEvent, DeletedEvent, Event, EventDraft, EventFilter, EventId,
+    EventPatch, Once, Precondition, Registration, Role, Timestamp, UpdateEvent, User, UserId,
 };
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbErr};
 use tempfile::TempDir;
@@ -28,10 +26,10 @@ use super::clock::MovableClock;
 use super::postgres::{PostgresDatabase, PostgresServer};
 use super::redis::shared_url;
 
-/// What the cached stores may hold in the process.
+/// The size of the cache in the process.
 const MAX_BYTES: u64 = 8 << 20;
 
-/// How long a far place of bodies is waited for.
+/// The timeout of a read of bodies from Redis.
 pub const FAR: Duration = Duration::from_millis(90);
 
 /// Every port of one database. The clock stands still until a test moves it.
@@ -52,11 +50,11 @@ pub struct Store {
     admin: OnceCell<UserId>,
 }
 
-/// A database that goes with this value.
+/// A database, dropped with this value.
 pub enum Home {
     Sqlite(TempDir),
     Postgres(PostgresDatabase),
-    /// The one database of a server to be broken at will.
+    /// The one database of a server that a test can break.
     Server(PostgresServer),
 }
 
@@ -163,6 +161,11 @@ impl Store {
         }
     }
 
+    /// The adapter itself, for the ports that no cache stands before.
+    pub fn sql(&self) -> &Sql {
+        &self.sql
+    }
+
     /// Has it announce changes of seats there.
     pub fn announce_to(&self, changes: Arc<dyn SeatChanges>) {
         self.sql.announce_to(changes);
@@ -173,13 +176,13 @@ impl Store {
         self.clock.now()
     }
 
-    /// Somebody nobody has seen before.
+    /// Adds a new user.
     pub async fn user(&self) -> User {
         let number = self.people.fetch_add(1, Ordering::Relaxed);
         self.add_user(&format!("user{number}@example.com"), Role::User).await
     }
 
-    /// So many people nobody has seen before.
+    /// Adds so many new users.
     pub async fn users(&self, count: usize) -> Vec<UserId> {
         let mut users = Vec::with_capacity(count);
         for _ in 0..count {
@@ -215,13 +218,7 @@ impl Store {
 
     /// An event in a month.
     pub fn draft(&self, title: &str, seats: u64) -> EventDraft {
-        EventDraft {
-            title: EventTitle::parse(title).unwrap(),
-            description: None,
-            starts_at: StartsAt::new(self.now().plus_secs(30 * 24 * 3600), self.now()).unwrap(),
-            venue: Venue::parse("Opera").unwrap(),
-            total_seats: SeatCount::new(seats).unwrap(),
-        }
+        sample::draft(title, seats, self.now())
     }
 
     /// The event, which has to be there.
@@ -246,7 +243,7 @@ impl Store {
         event: EventId,
         once: Option<Once>,
     ) -> Result<Committed<Registration>, BookError> {
-        self.bookings.book(Command { by: user, once, what: BookSeat { event } }).await
+        self.bookings.book(Command { by: user.into(), once, what: BookSeat { event, user } }).await
     }
 
     pub async fn cancel(&self, user: UserId, event: EventId) -> Result<Registration, CancelError> {
@@ -259,17 +256,22 @@ impl Store {
         event: EventId,
         once: Option<Once>,
     ) -> Result<Committed<Registration>, CancelError> {
-        self.bookings.cancel(Command { by: user, once, what: CancelSeat { event } }).await
+        self.bookings.cancel(Command { by: user.into(), once, what: CancelSeat { event, user } }).await
     }
 
     pub async fn update(&self, event: EventId, patch: EventPatch) -> Result<Event, UpdateEventError> {
         let what = UpdateEvent { event, patch, precondition: Precondition::Any };
-        self.events.update(Command { by: self.admin().await, once: None, what }).await.map(|done| done.outcome)
+        self.events.update(Command { by: self.admin().await.into(), once: None, what }).await.map(|done| done.outcome)
     }
 
     pub async fn delete(&self, event: EventId) -> DeletedEvent {
         let what = DeleteEvent { event, precondition: Precondition::Any };
-        self.events.delete(Command { by: self.admin().await, once: None, what }).await.unwrap().outcome
+        self.events.delete(Command { by: self.admin().await.into(), once: None, what }).await.unwrap().outcome
+    }
+
+    /// Forgets the idempotency keys that were claimed before this instant; answers how many there were.
+    pub async fn purge_keys(&self, older_than: Timestamp) -> u64 {
+        self.sql.purge_idempotency_keys(older_than).await.unwrap()
     }
 
     /// The present versions of everything named.
@@ -296,6 +298,13 @@ impl Store {
     }
 }
 
+/// Undoes a change of the tables, and all later ones, as if they had never been made.
+pub async fn undo(sql: &Sql, change: &str) {
+    while sql.migration_status().await.unwrap().iter().any(|(name, made)| name == change && *made) {
+        sql.migrate_down().await.unwrap();
+    }
+}
+
 /// A connection past the program.
 pub async fn connect_past(url: &str) -> DatabaseConnection {
     let mut options = ConnectOptions::new(url);
@@ -303,39 +312,12 @@ pub async fn connect_past(url: &str) -> DatabaseConnection {
     Database::connect(options).await.unwrap()
 }
 
-/// The page of this number and size.
-pub fn page(number: u32, size: u32) -> PageRequest {
-    PageRequest { number, size }
+/// The id of a user that never existed.
+pub fn unknown_user() -> UserId {
+    user_id(4_000_000)
 }
 
-/// An account whose password nobody can guess.
-pub fn new_user(email: &str, role: Role, created_at: Timestamp) -> NewUser {
-    NewUser {
-        name: PersonName::parse("Ada").unwrap(),
-        email: EmailAddress::parse(email).unwrap(),
-        password: PasswordHash::new("no hash of any password".to_owned()),
-        role,
-        created_at,
-    }
-}
-
-/// An idempotency key for the request of this number.
-#[expect(clippy::unnecessary_wraps, reason = "it is what a command takes")]
-pub fn once(key: &str, request: u8) -> Option<Once> {
-    Some(Once { key: IdempotencyKey::parse(key).unwrap(), fingerprint: Fingerprint::new([request; 32]) })
-}
-
-/// A user nobody ever was.
-pub fn nobody() -> UserId {
-    UserId::new(4_000_000).unwrap()
-}
-
-/// An event that never was.
-pub fn nowhere() -> EventId {
-    EventId::new(4_000_000).unwrap()
-}
-
-/// The instant.
-pub fn at(raw: &str) -> Timestamp {
-    Timestamp::parse(raw).unwrap()
+/// The id of an event that never existed.
+pub fn unknown_event() -> EventId {
+    event_id(4_000_000)
 }

@@ -1,4 +1,4 @@
-//! The OpenAPI document and the pages around it: what they say has to be so.
+//! The OpenAPI document and the pages around it: the server has to answer as they say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use crate::harness::server::{Answer, Instance, PASSWORD, Person, Site, Stack};
 
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
-/// What clients rely on: the calls, and the statuses of success.
-const CALLS: [(&str, &str, &str); 22] = [
+/// The calls that clients rely on, and their statuses of success.
+const CALLS: [(&str, &str, &str); 35] = [
     ("post", "/api/auth/register", "201"),
     ("post", "/api/auth/login", "200"),
     ("post", "/api/auth/refresh", "200"),
@@ -33,6 +33,19 @@ const CALLS: [(&str, &str, &str); 22] = [
     ("get", "/health/live", "200"),
     ("get", "/health/ready", "200"),
     ("get", "/metrics", "200"),
+    ("get", "/api/history", "200"),
+    ("get", "/api/events/{id}/history", "200"),
+    ("get", "/api/users/me/history", "200"),
+    ("post", "/api/webhooks", "201"),
+    ("get", "/api/webhooks", "200"),
+    ("get", "/api/webhooks/{id}", "200"),
+    ("put", "/api/webhooks/{id}", "200"),
+    ("delete", "/api/webhooks/{id}", "204"),
+    ("post", "/api/webhooks/{id}/rotate-secret", "200"),
+    ("post", "/api/webhooks/{id}/test", "202"),
+    ("get", "/api/webhooks/{id}/deliveries", "200"),
+    ("post", "/api/webhooks/{id}/deliveries/{delivery}/retry", "202"),
+    ("post", "/api/webhooks/{id}/replay", "202"),
 ];
 
 fn document() -> Value {
@@ -47,7 +60,7 @@ struct Operation<'a> {
 }
 
 impl Operation<'_> {
-    /// What it takes of a kind: `path`, `query`, `header`.
+    /// Its parameters of a kind: `path`, `query`, `header`.
     fn parameters(&self, place: &str) -> Vec<&Value> {
         let all = self.body["parameters"].as_array().into_iter().flatten();
         all.filter(|parameter| parameter["in"] == place).collect()
@@ -88,7 +101,7 @@ fn all_named<'a>(name: &str, within: &'a Value, found: &mut Vec<&'a Value>) {
     }
 }
 
-/// What `#/a/b` points to.
+/// The schema that a `$ref` points to.
 fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     match schema["$ref"].as_str() {
         None => schema,
@@ -185,12 +198,12 @@ fn assert_fits(document: &Value, schema: &Value, value: &Value, what: &str) {
 fn documented_members(document: &Value, schema: &Value, names: &mut BTreeSet<String>) {
     let schema = resolved(document, schema);
     names.extend(schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.clone()));
-    for part in schema["allOf"].as_array().into_iter().flatten() {
+    for part in ["allOf", "oneOf"].iter().flat_map(|kind| schema[kind].as_array().into_iter().flatten()) {
         documented_members(document, part, names);
     }
 }
 
-/// The example of a schema, made of its members' where it has none of its own.
+/// The example of a schema, or one made of the examples of its members.
 fn example(document: &Value, schema: &Value) -> Value {
     let schema = resolved(document, schema);
     if let Some(example) = schema["examples"].get(0).or_else(|| schema.get("example")) {
@@ -204,14 +217,24 @@ fn example(document: &Value, schema: &Value) -> Value {
     }
 }
 
-/// Calls an operation with its own examples, except for what has to exist.
+/// A webhook that nothing is sent to.
+async fn new_webhook(api: &Instance, admin: &Person) -> u64 {
+    let webhook = json!({ "url": "https://example.com/hook", "types": ["user.updated"] });
+    api.post("/api/webhooks", &webhook).by(admin).send().await.expect(201).json()["id"].as_u64().unwrap()
+}
+
+/// Calls an operation with its own examples, and with known ids.
 async fn call(api: &Instance, document: &Value, operation: &Operation<'_>, known: &Known<'_>) -> Answer {
     let mut path = operation.path.to_owned();
     for parameter in operation.parameters("path") {
         let name = parameter["name"].as_str().unwrap();
         let value = match name {
             "id" => known.event.to_string(),
-            _ => parameter["example"].as_str().unwrap_or_else(|| panic!("{name} has no example")).to_owned(),
+            _ => match &parameter["example"] {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number.to_string(),
+                other => panic!("{name} has no example: {other}"),
+            },
         };
         path = path.replace(&format!("{{{name}}}"), &value);
     }
@@ -236,16 +259,16 @@ async fn call(api: &Instance, document: &Value, operation: &Operation<'_>, known
     Answer::begun(request.response().await).await
 }
 
-/// What an operation is called with.
+/// The user, event and fields of a call.
 struct Known<'a> {
     person: Option<&'a Person>,
     event: u64,
-    /// Fields whose value depends on what there is.
+    /// Fields whose value depends on existing rows.
     fields: &'a [(&'a str, Value)],
     with_body: bool,
 }
 
-/// Holds the answer against what the document says of it.
+/// Compares the answer with the response in the document.
 fn assert_documented(document: &Value, operation: &Operation<'_>, answer: &Answer) {
     let (name, status) = (operation.name(), answer.status.to_string());
     let response = operation.responses().get(&status).unwrap_or_else(|| panic!("{name}: {status} is not documented"));
@@ -312,7 +335,7 @@ fn the_document_has_every_call_and_names_each_once() {
     for operation in &operations {
         let name = operation.name();
         let id = operation.body["operationId"].as_str().unwrap_or_else(|| panic!("{name} has no id"));
-        assert!(ids.insert(id), "{name}: {id} is somebody else's");
+        assert!(ids.insert(id), "{name}: {id} is taken already");
         for text in ["summary", "description"] {
             assert!(operation.body[text].as_str().is_some_and(|text| !text.is_empty()), "{name} has no {text}");
         }
@@ -339,7 +362,7 @@ fn the_document_points_nowhere_else_than_into_itself() {
     for reference in references {
         resolved(&document, &json!({ "$ref": reference }));
     }
-    // And nothing waits in it to be pointed to.
+    // And every component is referred to.
     let text = document.to_string();
     for (kind, components) in document["components"].as_object().unwrap() {
         for name in components.as_object().unwrap().keys().filter(|_| kind != "securitySchemes") {
@@ -349,12 +372,12 @@ fn the_document_points_nowhere_else_than_into_itself() {
 }
 
 #[test]
-fn every_example_is_what_it_is_an_example_of() {
+fn every_example_fits_its_schema() {
     let document = document();
-    let codes = &document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
+    let codes = &document["components"]["schemas"]["ProblemCode"]["enum"];
     let mut shown = BTreeSet::new();
     for operation in operations(&document) {
-        for (status, response) in operation.responses() {
+        for (status, response) in operation.responses().iter().filter(|(status, _)| *status != "default") {
             let response = resolved(&document, response);
             for (kind, media) in response["content"].as_object().into_iter().flatten() {
                 let name = format!("{} {status} {kind}", operation.name());
@@ -388,10 +411,10 @@ fn every_example_is_what_it_is_an_example_of() {
             }
         }
     }
-    // A code that no call can answer is no code, but for what is no call, and what must never happen.
+    // Each code belongs to a call, except `method_not_allowed`, the answer to no call of the document.
     for code in codes.as_array().unwrap() {
         let code = code.as_str().unwrap();
-        let of_no_call = ["method_not_allowed", "internal_error"].contains(&code);
+        let of_no_call = code == "method_not_allowed";
         assert!(shown.contains(code) || of_no_call, "{code} belongs to no call");
     }
     for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
@@ -404,6 +427,107 @@ fn every_example_is_what_it_is_an_example_of() {
     }
 }
 
+/// The codes that a problem of this schema can have.
+fn codes_of<'a>(document: &'a Value, schema: &'a Value, codes: &mut BTreeSet<&'a str>) {
+    let schema = resolved(document, schema);
+    let own = schema["properties"]["code"]["enum"].as_array().into_iter().flatten();
+    codes.extend(own.filter_map(Value::as_str));
+    for part in ["allOf", "oneOf"].iter().flat_map(|kind| schema[kind].as_array().into_iter().flatten()) {
+        codes_of(document, part, codes);
+    }
+}
+
+#[test]
+fn an_error_of_the_document_has_its_own_codes_and_no_other() {
+    let document = document();
+    for operation in operations(&document) {
+        for (status, response) in operation.responses().iter().filter(|(status, _)| *status != "default") {
+            let problem = &response["content"]["application/problem+json"];
+            let shown: BTreeSet<_> =
+                problem["examples"].as_object().into_iter().flatten().map(|(code, _)| &**code).collect();
+            let mut codes = BTreeSet::new();
+            codes_of(&document, &problem["schema"], &mut codes);
+            assert_eq!(codes, shown, "{} {status}", operation.name());
+        }
+    }
+}
+
+#[test]
+fn every_number_and_text_of_the_document_has_bounds() {
+    fn unbounded(within: &Value, place: &str, found: &mut Vec<String>) {
+        let is = |kind: &str| {
+            within["type"] == kind || within["type"].as_array().is_some_and(|all| all.contains(&json!(kind)))
+        };
+        let lacks = |names: &[&str]| within.is_object() && names.iter().any(|name| within.get(name).is_none());
+        let closed = within.get("enum").is_some();
+        if is("integer") && lacks(&["minimum", "maximum", "format"])
+            || is("integer") && within["format"] == "int32" && within["maximum"].as_i64() > Some(i32::MAX.into())
+            || is("string") && !closed && lacks(&["maxLength"])
+            || is("array") && lacks(&["maxItems"])
+        {
+            found.push(place.to_owned());
+        }
+        match within {
+            Value::Object(members) => members
+                .iter()
+                .filter(|(name, _)| !name.starts_with("example"))
+                .for_each(|(name, member)| unbounded(member, &format!("{place}/{name}"), found)),
+            Value::Array(items) => {
+                items.iter().enumerate().for_each(|(index, item)| unbounded(item, &format!("{place}/{index}"), found));
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    unbounded(&document(), "", &mut found);
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn every_choice_of_the_document_has_names_that_programs_can_use() {
+    for (name, schema) in document()["components"]["schemas"].as_object().unwrap() {
+        let Some(values) = schema["enum"].as_array() else { continue };
+        let names: BTreeSet<_> = schema["x-enum-varnames"].as_array().unwrap().iter().map(Value::to_string).collect();
+        assert_eq!(names.len(), values.len(), "{name}");
+        assert!(names.iter().all(|name| !name.contains(['-', ' '])), "{name}: {names:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_304_has_the_headers_that_the_document_gives_it() {
+    let site = Site::new(Stack::Embedded).await;
+    let api = site.start().await;
+    let document = document();
+    let admin = api.admin().await;
+    let event = api.event(&admin, 5).await;
+    assert_eq!(new_webhook(&api, &admin).await, event);
+    let mut seen = 0;
+    for operation in &operations(&document) {
+        let known = Known { person: Some(&admin), event, fields: &[], with_body: false };
+        let is_read = operation.method == "get" && operation.responses().contains_key("200");
+        if !is_read || operation.path.ends_with("/stream") {
+            continue;
+        }
+        let tagged = call(&api, &document, operation, &known).await.headers.contains_key("etag");
+        assert_eq!(operation.responses().contains_key("304"), tagged, "{}", operation.name());
+        if !tagged {
+            continue;
+        }
+        let path = operation.path.replace("{id}", &event.to_string()).replace("{code}", "sold_out");
+        let unchanged = api.get(&path).by(&admin).header("If-None-Match", "*").send().await.expect(304);
+        let described = operation.responses()["304"]["headers"].as_object().unwrap();
+        for name in ["etag", "link", "x-total-count", "cache-control", "vary"] {
+            let documented = described.keys().any(|known| known.eq_ignore_ascii_case(name));
+            assert!(documented || !unchanged.headers.contains_key(name), "{}: {name}", operation.name());
+        }
+        assert_documented(&document, operation, &unchanged);
+        assert!(operation.parameters("header").iter().any(|parameter| parameter["name"] == "If-None-Match"), "{path}");
+        seen += 1;
+    }
+    assert!(seen >= 7, "{seen}");
+    api.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_of_the_document_can_be_made_and_answers_as_it_says() {
     // With a limit, because the document promises its headers.
@@ -411,14 +535,21 @@ async fn every_call_of_the_document_can_be_made_and_answers_as_it_says() {
     let api = site.start().await;
     let document = document();
     let admin = api.admin().await;
-    let ada = api.somebody().await;
+    let ada = api.new_user().await;
+    // Its first delivery is the one that the document has as an example.
+    let webhook = new_webhook(&api, &admin).await;
+    api.post(&format!("/api/webhooks/{webhook}/test"), &json!({})).by(&admin).send().await.expect(202);
 
     let mut successes = BTreeMap::new();
     for operation in &operations(&document) {
-        let event = api.event(&admin, 5).await;
+        let event = match operation.path {
+            "/api/webhooks/{id}" if operation.method == "delete" => new_webhook(&api, &admin).await,
+            path if path.starts_with("/api/webhooks/{id}") => webhook,
+            _ => api.event(&admin, 5).await,
+        };
         let session = api.post("/api/auth/login", &json!({ "email": ada.email, "password": PASSWORD }));
         let session = session.send().await.expect(200).json();
-        // There is something to be cancelled, and nothing to be booked twice.
+        // A registration to cancel; a booking needs an event without one.
         if operation.method == "delete" && operation.path.ends_with("/register") {
             api.book(event, &admin).await.expect(201);
         }
@@ -438,7 +569,7 @@ async fn every_call_of_the_document_can_be_made_and_answers_as_it_says() {
         assert_documented(&document, operation, &answer);
         successes.insert(operation.name(), answer.status);
 
-        // By nobody, by somebody else, with nothing, and where nothing is.
+        // Without a token, by another user, without fields, and for an event that does not exist.
         for known in [
             Known { person: None, event, fields: &fields, with_body: true },
             Known { person: Some(&ada), event: 4_000_000, fields: &fields, with_body: true },
@@ -457,17 +588,17 @@ async fn every_call_of_the_document_can_be_made_and_answers_as_it_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_document_protects_is_protected_and_nothing_else() {
+async fn exactly_the_calls_that_the_document_protects_need_a_token() {
     let site = Site::new(Stack::Embedded).await;
     let api = site.start().await;
     let document = document();
     let admin = api.admin().await;
-    let ada = api.somebody().await;
+    let ada = api.new_user().await;
     for operation in &operations(&document) {
         let event = api.event(&admin, 5).await;
         let ways = operation.body["security"].as_array().unwrap();
         let open = ways.is_empty() || ways.iter().any(|way| way.as_object().unwrap().is_empty());
-        let admins = ways.iter().any(|way| way["access_token"] == json!(["admin"]));
+        let admins = operation.body["x-required-role"] == "admin";
         let known = Known { person: None, event, fields: &[], with_body: false };
         let status = call(&api, &document, operation, &known).await.status;
         assert_eq!(status != 401, open, "{}: without a token: {status}", operation.name());
@@ -506,7 +637,7 @@ async fn the_api_page_loads_all_it_needs_from_the_server_itself() {
             "png" => "image/png",
             other => panic!("{other}"),
         };
-        // `nosniff` makes a wrong one a file that is not used.
+        // With `nosniff`, a browser refuses a file with a wrong type.
         assert_eq!(answer.header("content-type"), kind, "{file}");
         assert!(!answer.body.is_empty(), "{file}");
         if file.ends_with("initializer.js") {
@@ -514,7 +645,7 @@ async fn the_api_page_loads_all_it_needs_from_the_server_itself() {
         }
     }
     assert!(scripts.contains("/api/openapi.json"), "the page does not know the document");
-    // What the policy of the page forbids: scripts within it, and what other servers have.
+    // The policy of the page forbids inline scripts, and files of other servers.
     assert!(page.header("content-security-policy").contains("script-src 'self';"));
     for script in html.split("<script").skip(1) {
         let (tag, rest) = script.split_once('>').unwrap();
@@ -529,7 +660,7 @@ async fn every_code_has_a_page_about_it() {
     let site = Site::new(Stack::Embedded).await;
     let api = site.start().await;
     let document = document();
-    for code in document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap() {
+    for code in document["components"]["schemas"]["ProblemCode"]["enum"].as_array().unwrap() {
         let code = code.as_str().unwrap();
         let page = api.get(&format!("/problems/{code}")).send().await.expect(200);
         assert_eq!(page.header("content-type"), "text/html; charset=utf-8");

@@ -1,6 +1,5 @@
-//! Who may ask, and how often: the rate limit, and pages of other origins. Neither has anything to
-//! do with the store. The limit counts in real time: these stories are over before a bucket of
-//! theirs gains a request.
+//! The rate limit, and pages of other origins (CORS). Neither depends on the store. The limit counts
+//! in real time: each story ends before a bucket gains a request.
 
 use std::collections::BTreeSet;
 
@@ -24,12 +23,12 @@ fn number(answer: &Answer, header: &str) -> u64 {
     answer.header(header).parse().unwrap_or_else(|_| panic!("{header}: {:?}", answer.header(header)))
 }
 
-/// What the answer says is left of the client's bucket; `None` if the request was not counted.
+/// The rest of the client's bucket by the answer's header; `None` if the request was not counted.
 fn remaining(answer: &Answer) -> Option<u64> {
     answer.headers.contains_key("ratelimit-remaining").then(|| number(answer, "ratelimit-remaining"))
 }
 
-/// What is left to a client behind a proxy, after one more request of theirs.
+/// The rest of the bucket of a client behind a proxy, after one more request.
 async fn left_to(api: &Instance, forwarded_for: &[&str]) -> Option<u64> {
     let request =
         forwarded_for.iter().fold(api.get("/api/events"), |request, line| request.header("X-Forwarded-For", line));
@@ -48,7 +47,7 @@ fn members(answer: &Answer, header: &str) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_asks_too_often_is_told_when_to_come_back() {
+async fn a_rate_limited_client_gets_retry_after() {
     let site = limited("3").await;
     let api = site.start().await;
     for left in [2, 1, 0] {
@@ -66,14 +65,14 @@ async fn a_client_that_asks_too_often_is_told_when_to_come_back() {
         assert_eq!(refused.header("cache-control"), "no-store");
         assert!(!refused.headers.keys().any(|name| name.as_str().starts_with("x-ratelimit")));
     }
-    // Nothing was done for those who were refused.
+    // The refused requests did nothing.
     let credentials = json!({ "name": "Ada", "email": "ada@example.com", "password": "correct horse" });
     api.post("/api/auth/register", &credentials).send().await.expect_problem(429, "rate_limited");
     api.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_is_asked_of_the_api_counts_and_nothing_else_does() {
+async fn every_request_to_the_api_counts_and_no_other() {
     let site = limited("100").await;
     let api = site.start().await;
     let mut left = 100;
@@ -91,13 +90,13 @@ async fn whatever_is_asked_of_the_api_counts_and_nothing_else_does() {
         ("GET", "/api/users/me"),
         ("POST", "/api/auth/login"),
         ("OPTIONS", "/api/events"),
-        // However it is spelled.
+        // Also with an encoded letter.
         ("GET", "/%61pi/events"),
         ("GET", "/api%2Fevents"),
     ] {
         let answer = api.request(method.parse().unwrap(), path).send().await;
         if path == "/api%2Fevents" {
-            // Another address, at which there is nothing.
+            // With an encoded slash it is another path, which is not found.
             answer.expect(404);
             continue;
         }
@@ -119,7 +118,7 @@ async fn whatever_is_asked_of_the_api_counts_and_nothing_else_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_counted_is_served_to_a_client_that_asked_too_often() {
+async fn a_rate_limited_client_still_gets_uncounted_paths() {
     let site = limited("1").await;
     let api = site.start().await;
     api.get("/api/events").send().await.expect(200);
@@ -129,7 +128,7 @@ async fn what_is_not_counted_is_served_to_a_client_that_asked_too_often() {
         api.get(path).send().await.expect(200);
     }
     preflight(&api, "/api/events", "http://localhost:5173", "POST").send().await.expect(200);
-    // A page has to be able to read that it asked too often.
+    // CORS headers let a page read the 429.
     let refused = api.get("/api/events").header("Origin", "http://localhost:5173").send().await;
     let refused = refused.expect_problem(429, "rate_limited");
     assert_eq!(refused.header("access-control-allow-origin"), "http://localhost:5173");
@@ -171,21 +170,21 @@ async fn clients_behind_a_trusted_proxy_are_counted_each() {
     assert_eq!(left_to(&api, &["198.51.100.1"]).await, Some(49));
     assert_eq!(left_to(&api, &["198.51.100.2"]).await, Some(49));
     assert_eq!(left_to(&api, &["198.51.100.1"]).await, Some(48));
-    // What stands before the last untrusted address is what that one claims.
+    // Addresses before the last untrusted one are that client's own claim, and are ignored.
     assert_eq!(left_to(&api, &["203.0.113.7, 198.51.100.1"]).await, Some(47));
     assert_eq!(left_to(&api, &["203.0.113.8", "198.51.100.1"]).await, Some(46));
     assert_eq!(left_to(&api, &["203.0.113.9, 198.51.100.1, 10.1.2.3"]).await, Some(45));
     assert_eq!(left_to(&api, &["198.51.100.1", "10.1.2.3, 127.0.0.1"]).await, Some(44));
     assert_eq!(left_to(&api, &["::ffff:198.51.100.1"]).await, Some(43));
     assert_eq!(left_to(&api, &["198.51.100.1:4711"]).await, Some(42));
-    // Nobody is named: the proxy itself asks.
+    // Without `X-Forwarded-For` the client is the proxy itself.
     assert_eq!(left_to(&api, &[]).await, Some(49));
     assert_eq!(left_to(&api, &["198.51.100.1, rubbish"]).await, Some(48));
     api.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_cannot_choose_who_they_are() {
+async fn an_untrusted_client_cannot_choose_its_address() {
     let site = limited("50").await.with("TRUSTED_PROXIES", "10.0.0.0/8");
     let api = site.start().await;
     assert_eq!(left_to(&api, &["198.51.100.1"]).await, Some(49));
@@ -203,7 +202,7 @@ async fn an_ipv6_client_is_a_whole_network() {
     assert_eq!(left_to(&api, &["2001:db8:1:2:ffff:eeee:dddd:cccc"]).await, Some(48));
     assert_eq!(left_to(&api, &["[2001:db8:1:2::3]:443"]).await, Some(47));
     assert_eq!(left_to(&api, &["2001:db8:1:3::1"]).await, Some(49));
-    // IPv4 clients are not their neighbours.
+    // An IPv4 client is one address, not a network.
     assert_eq!(left_to(&api, &["198.51.100.1"]).await, Some(49));
     assert_eq!(left_to(&api, &["198.51.100.2"]).await, Some(49));
     api.stop().await;
@@ -221,10 +220,10 @@ async fn log_in_from(api: &Instance, address: &str, email: &str, password: &str)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_guesses_at_many_accounts_is_stopped_at_their_address() {
+async fn guesses_at_many_accounts_from_one_address_are_refused() {
     let site = guarded("3").await;
     let api = site.start().await;
-    let ada = api.somebody().await;
+    let ada = api.new_user().await;
     for email in [&*ada.email, "nobody@example.com", "no address"] {
         log_in_from(&api, "198.51.100.1", email, "guess").await.expect_problem(401, "invalid_credentials");
     }
@@ -233,11 +232,11 @@ async fn who_guesses_at_many_accounts_is_stopped_at_their_address() {
         let refused = refused.expect_problem(429, "too_many_attempts");
         assert!((1..=20).contains(&number(&refused, "retry-after")), "{}", refused.header("retry-after"));
         assert_eq!(refused.header("cache-control"), "no-store");
-        // It counted as a request all the same.
+        // It counted against the rate limit of requests too.
         assert_eq!(number(&refused, "ratelimit-limit"), 1000);
     }
     log_in_from(&api, "198.51.100.2", &ada.email, PASSWORD).await.expect(200);
-    // What is no log-in has no part in it.
+    // Other requests, and log-ins that fail validation, are not limited by attempts.
     api.get("/api/users/me").by(&ada).header("X-Forwarded-For", "198.51.100.1").send().await.expect(200);
     let malformed = api.request(Method::POST, "/api/auth/login").header("X-Forwarded-For", "198.51.100.1");
     malformed.json(&json!({})).send().await.expect_problem(422, "validation_failed");
@@ -245,7 +244,7 @@ async fn who_guesses_at_many_accounts_is_stopped_at_their_address() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_guesses_at_one_account_from_many_addresses_is_stopped_there_and_its_owner_is_not() {
+async fn guesses_at_one_account_from_many_addresses_stop_and_its_owner_logs_in() {
     let site = guarded("3").await;
     let api = site.start().await;
     let home = "203.0.113.1";
@@ -257,12 +256,12 @@ async fn who_guesses_at_one_account_from_many_addresses_is_stopped_there_and_its
             let guess = log_in_from(&api, &format!("198.51.100.{address}"), email, "guess").await;
             guess.expect_problem(401, "invalid_credentials");
         }
-        // Whether there is an account makes no difference.
+        // Unknown accounts are limited in the same way.
         let refused = log_in_from(&api, "198.51.100.9", &email.to_uppercase(), PASSWORD).await;
         let refused = refused.expect_problem(429, "too_many_attempts");
         assert!((1..=20).contains(&number(&refused, "retry-after")), "{}", refused.header("retry-after"));
     }
-    // Who is logged in stays so, and who was at home somewhere is let in there.
+    // The user's session goes on, and the network of an earlier log-in is not limited.
     api.refresh(&ada.refresh_token).await.expect(200);
     log_in_from(&api, home, &ada.email, PASSWORD).await.expect(200);
     log_in_from(&api, home, &ada.email, "a slip of the hand").await.expect_problem(401, "invalid_credentials");
@@ -271,7 +270,30 @@ async fn who_guesses_at_one_account_from_many_addresses_is_stopped_there_and_its
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn log_ins_are_not_counted_where_nothing_is() {
+async fn guesses_from_an_address_do_not_close_it_to_accounts_known_there() {
+    let site = guarded("3").await;
+    let api = site.start().await;
+    let home = "203.0.113.1";
+    let ada = api.new_user().await;
+    log_in_from(&api, home, &ada.email, PASSWORD).await.expect(200);
+    for email in ["bob@example.com", "eve@example.com", "no address"] {
+        log_in_from(&api, home, email, "guess").await.expect_problem(401, "invalid_credentials");
+    }
+    for email in ["bob@example.com", "dan@example.com"] {
+        log_in_from(&api, home, email, "guess").await.expect_problem(429, "too_many_attempts");
+    }
+    for _ in 0..5 {
+        log_in_from(&api, home, &ada.email, "a slip of the hand").await.expect_problem(401, "invalid_credentials");
+    }
+    log_in_from(&api, home, &ada.email.to_uppercase(), PASSWORD).await.expect(200);
+    // From another address, the count of attempts for her account is still empty.
+    log_in_from(&api, "203.0.113.2", &ada.email, PASSWORD).await.expect(200);
+    log_in_from(&api, home, "bob@example.com", "guess").await.expect_problem(429, "too_many_attempts");
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_ins_are_not_counted_without_a_limit() {
     for site in [guarded("0").await, guarded("1").await.with("RATE_LIMIT_PER_MINUTE", "0")] {
         let api = site.start().await;
         for _ in 0..20 {
@@ -335,7 +357,7 @@ async fn a_page_of_another_origin_reads_nothing() {
         "null",
         "rubbish",
     ] {
-        // The answer is there for programs; a browser keeps it from the page.
+        // Programs get the answer; a browser does not give it to the page.
         let answer = api.get("/api/events").header("Origin", origin).send().await.expect(200);
         assert_eq!(answer.header("access-control-allow-origin"), "", "{origin}");
         let refused = preflight(&api, "/api/events", origin, "POST").send().await;
@@ -344,7 +366,7 @@ async fn a_page_of_another_origin_reads_nothing() {
             assert_eq!(refused.header(header), "", "{origin}");
         }
     }
-    // Who is no page is asked nothing.
+    // A client without `Origin` gets no CORS headers.
     let answer = api.get("/api/events").send().await.expect(200);
     assert_eq!(answer.header("access-control-allow-origin"), "");
     api.stop().await;

@@ -1,42 +1,35 @@
-//! Stories over HTTP, told to the running program on both stacks.
+//! Stories over HTTP: tests that call the running program, on both stacks.
 
-/// Tells a story on the embedded stack and on the full one.
-///
-/// `stories! { async fn a_sentence(site: Site) { … } }` makes a test of each for both.
-macro_rules! stories {
-    ($($(#[$attribute:meta])* async fn $name:ident($site:ident: Site) $body:block)*) => {
-        $(
-            async fn $name($site: crate::harness::server::Site) $body
-        )*
-
+/// Makes two tests of each story, which is a function of a site: one on the embedded stack, one on the full stack.
+macro_rules! on_both_stacks {
+    ($($story:ident),+ $(,)?) => {
         mod embedded {
             $(
-                $(#[$attribute])*
                 #[tokio::test(flavor = "multi_thread")]
-                async fn $name() {
-                    super::$name(crate::harness::server::Site::new(crate::harness::server::Stack::Embedded).await).await;
+                async fn $story() {
+                    super::$story(crate::harness::server::Site::new(crate::harness::server::Stack::Embedded).await).await;
                 }
-            )*
+            )+
         }
 
         mod full {
             $(
-                $(#[$attribute])*
                 #[tokio::test(flavor = "multi_thread")]
-                async fn $name() {
-                    super::$name(crate::harness::server::Site::migrated().await).await;
+                async fn $story() {
+                    super::$story(crate::harness::server::Site::migrated().await).await;
                 }
-            )*
+            )+
         }
     };
 }
 
-pub(crate) use stories;
+pub(crate) use on_both_stacks;
 
 mod access;
 mod accounts;
 mod attacks;
 mod booking;
+mod by_hand;
 mod docs;
 mod events;
 mod http;
@@ -46,3 +39,5 @@ mod live;
 mod operation;
 mod page;
 mod profile;
+mod replays;
+mod webhooks;

@@ -1,6 +1,22 @@
-//! The box-office page, as a browser is given it. What it does there is in `browser`.
+//! The box-office page, as the server answers it. The tests of the page in a browser are in `browser`.
+
+use std::path::Path;
 
 use crate::harness::server::{Site, Stack};
+
+/// All that a browser loads for the page.
+const FILES: [&str; 8] = [
+    "/",
+    "/page/style.css",
+    "/page/app.js",
+    "/page/api.js",
+    "/page/dialogs.js",
+    "/page/live.js",
+    "/page/words.js",
+    "/page/icon.svg",
+];
+/// The most that a telephone on a slow line loads in a short time.
+const MOST_BYTES: usize = 60 * 1024;
 
 /// The addresses that a page or a script of ours loads.
 fn loaded(text: &str) -> Vec<String> {
@@ -20,9 +36,11 @@ async fn the_page_loads_all_it_needs_from_the_server_itself() {
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
 
     let mut files = loaded(&page.text());
-    files.extend(loaded(&api.get("/page/app.js").send().await.expect(200).text()));
-    for name in ["/page/style.css", "/page/app.js", "/page/api.js", "/page/live.js", "/page/icon.svg"] {
-        assert!(files.iter().any(|file| file == name), "nobody loads {name}: {files:?}");
+    for script in FILES.iter().filter(|file| Path::new(file).extension().is_some_and(|ending| ending == "js")) {
+        files.extend(loaded(&api.get(script).send().await.expect(200).text()));
+    }
+    for name in FILES {
+        assert!(files.iter().any(|file| file == name), "no file loads {name}: {files:?}");
     }
     for file in &files {
         assert!(file.starts_with('/') && !file.starts_with("//"), "{file} is elsewhere");
@@ -33,11 +51,22 @@ async fn the_page_loads_all_it_needs_from_the_server_itself() {
             Some("svg") => "image/svg+xml",
             _ => "text/html; charset=utf-8",
         };
-        // `nosniff` makes a wrong one a file that is not used.
+        // With `nosniff`, a browser refuses a file with a wrong type.
         assert_eq!(answer.header("content-type"), kind, "{file}");
     }
     api.get("/page/index.html").send().await.expect_problem(404, "not_found");
     api.get("/page/").send().await.expect_problem(404, "not_found");
+    api.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_files_of_the_page_together_are_small() {
+    let api = Site::new(Stack::Embedded).await.start().await;
+    let mut bytes = 0;
+    for file in FILES {
+        bytes += api.get(file).send().await.expect(200).body.len();
+    }
+    assert!(bytes <= MOST_BYTES, "{bytes} bytes");
     api.stop().await;
 }
 
@@ -61,7 +90,7 @@ async fn nothing_within_the_page_runs_and_no_text_becomes_markup() {
 async fn a_new_version_of_the_page_shows_at_once() {
     let site = Site::new(Stack::Embedded).await.with("RATE_LIMIT_PER_MINUTE", "1");
     let api = site.start().await;
-    for file in ["/", "/page/style.css", "/page/app.js", "/page/icon.svg"] {
+    for file in FILES {
         let first = api.get(file).send().await.expect(200);
         assert_eq!(first.header("cache-control"), "no-cache", "{file}");
         let tag = first.header("etag");

@@ -17,6 +17,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 
 use super::frames::{Incoming, Said, close, ping, pong, text};
 use super::{HEARTBEAT, Place, Stream, data, event};
+use crate::members::Members;
 use crate::problem::{Code, Problem};
 
 /// Events that one client may watch.
@@ -274,6 +275,11 @@ fn wish(message: &[u8]) -> Result<Wish, Refusal> {
     let value: Value = serde_json::from_slice(message)
         .map_err(|_| Refusal::new(Code::MalformedRequest, "A message has to be a JSON object."))?;
     let object = value.as_object().ok_or_else(|| invalid("A message has to be a JSON object."))?;
+    let members: Members =
+        serde_json::from_slice(message).map_err(|_| invalid("A message has to be a JSON object."))?;
+    if ["subscribe", "unsubscribe"].iter().any(|name| members.repeated.contains(*name)) {
+        return Err(invalid("A message has `subscribe` or `unsubscribe` once."));
+    }
     match (object.get("subscribe"), object.get("unsubscribe")) {
         (Some(ids), None) => event_ids(ids).map(Wish::Subscribe),
         (None, Some(ids)) => event_ids(ids).map(Wish::Unsubscribe),
@@ -290,6 +296,8 @@ fn event_ids(ids: &Value) -> Result<Vec<EventId>, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use domain::sample::event_id;
+
     use super::*;
 
     fn code(message: &str) -> &'static str {
@@ -298,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_client_subscribes_or_unsubscribes() {
-        let ids = |ids: &[u64]| ids.iter().map(|id| EventId::new(*id).unwrap()).collect::<Vec<_>>();
+        let ids = |ids: &[u64]| ids.iter().map(|id| event_id(*id)).collect::<Vec<_>>();
         assert_eq!(wish(br#"{"subscribe":[1,2]}"#), Ok(Wish::Subscribe(ids(&[1, 2]))));
         assert_eq!(
             wish(br#" {"unsubscribe":[9007199254740991],"x":1} "#),
@@ -327,6 +335,8 @@ mod tests {
             r#"{"subscribe":[9007199254740992]}"#,
             r#"{"subscribe":[1,null]}"#,
             r#"{"subscribe":[1],"unsubscribe":[2]}"#,
+            r#"{"subscribe":[1],"subscribe":[2]}"#,
+            r#"{"unsubscribe":[1],"x":1,"x":2,"\u0075nsubscribe":[1]}"#,
         ] {
             assert_eq!(code(message), "validation_failed", "{message}");
         }

@@ -47,7 +47,7 @@ impl Incoming {
         Self { payload, read: BytesMut::new(), begun: None }
     }
 
-    /// Waits for what is said next. Whoever stops waiting misses nothing.
+    /// Waits for what is said next. A caller that stops waiting misses nothing.
     pub(super) async fn next(&mut self) -> Said {
         loop {
             match self.parse() {
@@ -251,7 +251,7 @@ mod tests {
         assert!(matches!(said(&[(OpCode::Text, true, &more)], 1000).await[0], Said::Nonsense(CloseCode::Size, _)));
         let halves: [(OpCode, bool, &[u8]); 2] = [(OpCode::Text, false, &half), (OpCode::Continue, true, &half)];
         assert!(matches!(said(&halves, 1000).await[0], Said::Nonsense(CloseCode::Size, _)));
-        // Nobody has so many bytes.
+        // There are not so many bytes.
         let mut bytes = vec![0x81, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
         bytes.resize(1 << 20, b'x');
         let mut incoming = Incoming::new(Payload::Stream {

@@ -27,9 +27,9 @@ use futures_util::stream::unfold;
 use metrics::{Counter, Gauge, counter, gauge};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::draining::{Draining, Ending};
 use crate::problem::{Code, Problem};
-use crate::reply::render;
-use crate::server::{Draining, Ending};
+use crate::rendered::render;
 use crate::wire;
 
 pub(crate) use conversation::Conversation;
@@ -52,7 +52,7 @@ pub(crate) struct Streams {
     draining: Draining,
 }
 
-/// How often somebody leaves.
+/// How often a watcher leaves.
 #[derive(Debug, Default)]
 struct Departures(Mutex<Option<Pace>>);
 
@@ -72,8 +72,8 @@ impl Departures {
         *pace = Some(Pace { last: now, between });
     }
 
-    /// When somebody is expected to leave; if that never happens, when whoever is gone without a word has
-    /// been noticed.
+    /// When a connection is expected to end; if none ever ends, when the heartbeat has noticed the clients
+    /// that are gone.
     fn next(&self, now: Instant) -> Duration {
         let pace = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let between = pace.and_then(|pace| Some(pace.between?.max(now.saturating_duration_since(pace.last))));
@@ -95,7 +95,7 @@ impl Streams {
                 Code::Unavailable,
                 "As many live streams are open as the server may have. Try again later.",
             )
-            .expected_in(self.departures.next(Instant::now()))
+            .retry_after(self.departures.next(Instant::now()))
         })?;
         let kind = match kind {
             Kind::EventStream => "sse",
@@ -185,7 +185,8 @@ mod tests {
     use actix_web::error::PayloadError;
     use application::LiveSeats;
     use domain::ports::{MockEvents, MockSeatChanges, MockVersions};
-    use domain::{Event, EventId, EventTitle, Seats, Timestamp, Venue, Version};
+    use domain::sample::{self, event_id};
+    use domain::{Event, Version};
     use futures_util::{StreamExt, stream};
     use tokio::time::{Instant, sleep};
 
@@ -194,27 +195,12 @@ mod tests {
     const COMMENT: &[u8] = b":\n\n";
     const PING: &[u8] = &[0x89, 0];
 
-    fn id() -> EventId {
-        EventId::new(12).unwrap()
-    }
-
     /// Where nothing happens.
     fn seats() -> Arc<LiveSeats> {
         let mut events = MockEvents::new();
         events.expect_find().returning(|_| {
-            let at = Timestamp::parse("2030-05-01T19:30:00Z").unwrap();
-            Ok(Some(Arc::new(Event {
-                id: id(),
-                title: EventTitle::parse("Concert").unwrap(),
-                description: None,
-                starts_at: at,
-                venue: Venue::parse("Opera").unwrap(),
-                seats: Seats::stored(120, 87).unwrap(),
-                created_at: at,
-                updated_at: at,
-                deleted_at: None,
-                version: Version::new(34),
-            })))
+            let seats = sample::seats(120, 87);
+            Ok(Some(Arc::new(Event { seats, version: Version::new(34), ..sample::event(12) })))
         });
         Arc::new(LiveSeats::new(Arc::new(MockSeatChanges::new()), Arc::new(events), Arc::new(MockVersions::new())))
     }
@@ -239,7 +225,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_quiet_stream_says_every_fifteen_seconds_that_it_is_there() {
         let streams = Streams::new(1, Draining::default());
-        let watch = seats().watch(id()).await.unwrap().unwrap();
+        let watch = seats().watch(event_id(12)).await.unwrap().unwrap();
         let mut stream = EventStream::new(watch, streams.take_place(Kind::EventStream).unwrap(), None);
         let state = b"event: seats\nid: 34\ndata: {\"event_id\":12,\"available_seats\":87,\"total_seats\":120,\
                       \"registration_count\":33,\"version\":34}\n\n";
@@ -287,7 +273,7 @@ mod tests {
     fn a_place_is_expected_when_the_next_one_leaves_at_the_present_pace() {
         let (departures, begun) = (Departures::default(), std::time::Instant::now());
         let at = |secs| begun + Duration::from_secs(secs);
-        assert_eq!(departures.next(begun), HEARTBEAT, "nobody ever left");
+        assert_eq!(departures.next(begun), HEARTBEAT, "no connection ever ended");
         departures.note(begun);
         assert_eq!(departures.next(at(1)), HEARTBEAT);
         departures.note(at(2));

@@ -1,5 +1,5 @@
 //! What every request and answer have in common: the request's id, the access line, the metrics,
-//! the security headers, the shape of errors, and `HEAD`.
+//! the security headers, the shape of errors, `HEAD`, and the end of the connection while draining.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 use actix_web::body::{BodySize, BodyStream, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{ConnectionType, Method, StatusCode, Version};
 use actix_web::middleware::Next;
-use actix_web::web::Bytes;
+use actix_web::web::{Bytes, Data};
 use actix_web::{Error, HttpMessage, HttpRequest};
 use futures_util::stream;
 use tracing::Instrument;
 
 use crate::caller::LoggedUser;
-use crate::metrics::{self, InFlight};
+use crate::draining::Draining;
+use crate::metrics::{self, InFlight, milliseconds};
 use crate::openapi::Operations;
 use crate::problem::{Code, PROBLEM_JSON, Problem};
 use crate::trace::Trace;
@@ -85,7 +86,14 @@ pub(crate) async fn envelope(
         let nothing = stream::empty::<Result<Bytes, Infallible>>();
         response = response.map_body(|_, _| BodyStream::new(nothing).boxed());
     }
+    if response.request().version() < Version::HTTP_11 && response.response().body().size() == BodySize::Stream {
+        // HTTP/1.0 knows no chunks (RFC 9112, 7.1): such a body ends with its connection.
+        let head = response.response_mut().head_mut();
+        head.no_chunking(true);
+        head.set_connection_type(ConnectionType::Close);
+    }
     finish_headers(&mut response, request_id.clone());
+    close_while_draining(&mut response);
     record(&response, &method, &request_id, trace, started.elapsed());
     Ok(response)
 }
@@ -144,6 +152,16 @@ fn finish_headers(response: &mut ServiceResponse, request_id: HeaderValue) {
     }
 }
 
+/// Lets no client keep its connection to an instance that is about to stop. A proxy that sends the next request on a
+/// kept connection while the instance closes it cannot tell whether a write was taken.
+fn close_while_draining(response: &mut ServiceResponse) {
+    let draining = response.request().app_data::<Data<Draining>>().is_some_and(|draining| draining.has_begun());
+    let head = response.response_mut().head_mut();
+    if draining && !head.upgrade() {
+        head.set_connection_type(ConnectionType::Close);
+    }
+}
+
 /// Counts the request, writes its access line and ends its trace. The query is left out: people put secrets
 /// there.
 fn record(response: &ServiceResponse, method: &Method, request_id: &HeaderValue, trace: Trace, elapsed: Duration) {
@@ -160,7 +178,7 @@ fn record(response: &ServiceResponse, method: &Method, request_id: &HeaderValue,
         route,
         path = request.path(),
         status,
-        latency_ms = elapsed.as_secs_f64() * 1000.0,
+        latency_ms = milliseconds(elapsed),
     );
     trace.end(status);
 }

@@ -1,10 +1,10 @@
 //! What happens around every request, from the outside in: [`envelope`], [`cors`],
-//! [`representation`], [`room`], [`due`], [`rate_limit`].
+//! [`representation`], [`admission`], [`deadline`], [`rate_limit`].
 
+pub(crate) mod admission;
 pub(crate) mod client_address;
 pub(crate) mod cors;
-pub(crate) mod due;
+pub(crate) mod deadline;
 pub(crate) mod envelope;
 pub(crate) mod rate_limit;
 pub(crate) mod representation;
-pub(crate) mod room;

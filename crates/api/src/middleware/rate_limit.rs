@@ -73,9 +73,9 @@ impl RateLimit {
 /// Who is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Client {
-    /// Nobody: the request does not count.
+    /// No client: the request does not count.
     Uncounted,
-    /// Everybody of this network.
+    /// Every client of this network.
     Network(IpNet),
 }
 

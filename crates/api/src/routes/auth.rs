@@ -12,7 +12,7 @@ use crate::caller::BearerToken;
 use crate::middleware::client_address::ClientNetwork;
 use crate::problem::Code;
 use crate::reply::{self, Reply};
-use crate::server::Services;
+use crate::services::Services;
 use crate::wire;
 
 pub(crate) fn configure(config: &mut ServiceConfig) {
@@ -82,7 +82,7 @@ async fn log_in(
 /// log-in, however often it is refreshed.
 #[utoipa::path(
     tag = "auth",
-    operation_id = "refresh",
+    operation_id = "refreshSession",
     request_body = wire::RefreshToken,
     responses((status = 200, description = "A new pair of tokens; the old refresh token is spent.", body = wire::Grant)),
     extensions(("x-problems" = json!(["invalid_refresh_token", "refresh_token_reused"]))),

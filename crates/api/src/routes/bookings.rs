@@ -10,15 +10,16 @@ use garde::Validate;
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{EventIdParameter, EventPath, OnceHeader};
+use crate::addresses::{EventIdParameter, EventPath};
 use crate::body::RequestBody;
 use crate::caller::Caller;
 use crate::field::{self, Given, sound};
+use crate::headers::OnceHeader;
 use crate::metrics;
 use crate::problem::Problem;
 use crate::query::Query;
 use crate::reply::{self, Reply};
-use crate::server::Services;
+use crate::services::Services;
 use crate::wire;
 
 pub(crate) fn configure(config: &mut ServiceConfig) {
@@ -31,7 +32,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
 /// cancelled yours, it is confirmed again, with a new `registration_date`.
 #[utoipa::path(
     tag = "registrations",
-    operation_id = "bookSeat",
+    operation_id = "registerForEvent",
     security(("access_token" = [])),
     params(EventIdParameter, OnceHeader),
     responses((status = 201, description = "The seat is yours.", body = wire::Registration)),
@@ -64,8 +65,8 @@ async fn cancel(user: Caller<Bearer>, event: EventPath, body: RequestBody, servi
     Ok(reply::committed(StatusCode::OK, &cancelled, |_| wire::Message::new("The registration was cancelled.")))
 }
 
-/// What is wrong with a request is told to nobody whose account is gone. If nothing is, the transaction
-/// looks.
+/// A user whose account is gone does not learn what is wrong with a request. If nothing is wrong, the
+/// transaction looks for the account.
 async fn told_to<T>(user: Bearer, checked: Result<T, Problem>, services: &Services) -> Result<T, Problem> {
     if checked.is_err() {
         services.access.stands(user).await?;
@@ -78,10 +79,10 @@ async fn told_to<T>(user: Bearer, checked: Result<T, Problem>, services: &Servic
 /// Newest first, each with its user. Those of a deleted event can still be read.
 #[utoipa::path(
     tag = "registrations",
-    operation_id = "listAttendees",
+    operation_id = "listEventRegistrations",
     security(("access_token" = ["admin"])),
     params(EventIdParameter, RegistrationListParameters),
-    responses((status = 200, description = "One page of registrations.", body = wire::Attendances, headers(
+    responses((status = 200, description = "One page of registrations.", body = wire::RegistrationsWithUsers, headers(
         ("X-Total-Count" = u64, description = "How many registrations match, on all pages together."),
         ("Link" = String, description = "The first, previous, next and last page (RFC 8288), with every filter kept."),
         ("ETag" = String, description = "Changes with every visible change of the page."),
@@ -97,7 +98,7 @@ async fn list_attendees(
     let event = event.id()?;
     let (filter, page) = RegistrationListQuery::of(&request)?.into_parts();
     let attendees = services.bookings.attendees(admin.0, event, filter, page).await?;
-    let rows: Vec<_> = attendees.rows.iter().map(wire::Attendance::from).collect();
+    let rows: Vec<_> = attendees.rows.iter().map(wire::RegistrationWithUser::from).collect();
     Ok(reply::private_list(&rows, attendees.total, &reply::page_links(&request, page, attendees.total)))
 }
 
@@ -110,7 +111,7 @@ async fn list_attendees(
     operation_id = "listMyRegistrations",
     security(("access_token" = [])),
     params(RegistrationListParameters),
-    responses((status = 200, description = "One page of registrations.", body = wire::Bookings, headers(
+    responses((status = 200, description = "One page of registrations.", body = wire::RegistrationsWithEvents, headers(
         ("X-Total-Count" = u64, description = "How many registrations match, on all pages together."),
         ("Link" = String, description = "The first, previous, next and last page (RFC 8288), with every filter kept."),
         ("ETag" = String, description = "Changes with every visible change of the page."),
@@ -120,7 +121,7 @@ async fn list_attendees(
 async fn list_my_registrations(user: Caller<SignedIn>, request: HttpRequest, services: Data<Services>) -> Reply {
     let (filter, page) = RegistrationListQuery::of(&request)?.into_parts();
     let bookings = services.bookings.mine(user.0, filter, page).await?;
-    let rows: Vec<_> = bookings.rows.iter().map(wire::Booking::from).collect();
+    let rows: Vec<_> = bookings.rows.iter().map(wire::RegistrationWithEvent::from).collect();
     Ok(reply::private_list(&rows, bookings.total, &reply::page_links(&request, page, bookings.total)))
 }
 
@@ -163,6 +164,6 @@ struct RegistrationListParameters {
     #[param(nullable = false, minimum = 1, maximum = 1000, default = 100, example = 100)]
     limit: Option<u32>,
     /// Only registrations of this status.
-    #[param(nullable = false, inline)]
+    #[param(nullable = false)]
     status: Option<wire::Status>,
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use actix_web::web::Path;
-use actix_web::{HttpResponse, get};
+use actix_web::{HttpResponse, get, web};
 use utoipa_actix_web::service_config::ServiceConfig;
 use utoipa_swagger_ui::Config;
 
@@ -12,11 +12,19 @@ use crate::openapi::openapi_json;
 use crate::problem::{Code, Problem};
 use crate::reply::Reply;
 
-/// Where the page's files are: outside `/api`, so that loading them costs no one their rate limit.
+/// Where the page's files are: outside `/api`, so that the rate limit does not count them.
 const FILES: &str = "/swagger-ui/";
 
+/// The API page as people type its address who think of it as a folder.
+pub(crate) const SLASHED: &str = "/api/";
+
 pub(crate) fn configure(config: &mut ServiceConfig) {
-    config.service(api_page).service(api_page_file).service(openapi_document).service(problem_page);
+    config
+        .service(api_page)
+        .route(SLASHED, web::get().to(async || swagger_ui()))
+        .service(api_page_file)
+        .service(openapi_document)
+        .service(problem_page);
 }
 
 /// The API page
@@ -24,11 +32,15 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
 /// Swagger UI over this document. "Authorize" takes an access token, "Try it out" calls this server.
 #[utoipa::path(
     tag = "documentation",
-    operation_id = "apiPage",
+    operation_id = "showApiPage",
     responses((status = 200, description = "The page.", body = String, content_type = "text/html")),
 )]
 #[get("/api")]
 async fn api_page() -> Reply {
+    swagger_ui()
+}
+
+fn swagger_ui() -> Reply {
     static PAGE: LazyLock<Option<Vec<u8>>> = LazyLock::new(|| {
         let page = String::from_utf8(file("index.html")?.bytes).ok()?;
         let page = page.replace("<title>Swagger UI</title>", "<title>boxoffice API</title>");
@@ -46,8 +58,8 @@ async fn api_page() -> Reply {
 ///
 /// Scripts, styles and pictures that the page at `/api` loads.
 #[utoipa::path(
-    tag = "documentation",
-    operation_id = "apiPageFile",
+    tag = "page files",
+    operation_id = "getApiPageFile",
     params(("file" = String, Path, description = "The file's name.", max_length = 100, example = "swagger-ui.css")),
     responses(
         (status = 200, description = "The file.", content(
@@ -67,7 +79,7 @@ async fn api_page_file(name: Path<String>) -> Reply {
 /// OpenAPI 3.1.
 #[utoipa::path(
     tag = "documentation",
-    operation_id = "openapiDocument",
+    operation_id = "getOpenApiDocument",
     responses((status = 200, description = "The document.", body = Object, content_type = "application/json")),
 )]
 #[get("/api/openapi.json")]
@@ -81,7 +93,7 @@ async fn openapi_document() -> HttpResponse {
 /// What the problem type of an error means, and what to do about it.
 #[utoipa::path(
     tag = "documentation",
-    operation_id = "problemPage",
+    operation_id = "showProblemPage",
     params(("code" = String, Path, description = "The error's code.", max_length = 64, example = "sold_out")),
     responses((status = 200, description = "A short page.", body = String, content_type = "text/html")),
     extensions(("x-problems" = json!(["not_found"]))),

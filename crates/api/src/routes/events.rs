@@ -1,27 +1,30 @@
-//! The programme: browsed by anyone, run by admins.
+//! The programme: all clients browse it, admins run it.
 
 use actix_web::http::StatusCode;
 use actix_web::http::uri::PathAndQuery;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, delete, get, post, put};
 use application::Admin;
-use domain::ports::{DeleteEvent, UpdateEvent};
-use domain::{Event, EventFilter, EventOrder, Page, PageNumber, PageRequest, PageSize, TitleSearch};
+use domain::{
+    DeleteEvent, Event, EventFilter, EventId, EventOrder, Page, PageNumber, PageRequest, PageSize, TitleSearch,
+    UpdateEvent,
+};
 use garde::Validate;
-use utoipa::openapi::schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{EventIdParameter, EventPath, IfMatchHeader, IfNoneMatchHeader, OnceHeader};
+use crate::addresses::{EventIdParameter, EventPath};
 use crate::body::RequestBody;
 use crate::caller::{Caller, Visitor};
 use crate::conditional::precondition;
-use crate::field::{self, Given, PeriodFrom, PeriodTo, Violation, sound};
+use crate::field::{self, Given, sound};
+use crate::headers::{IfMatchHeader, IfNoneMatchHeader, OnceHeader};
+use crate::period::{PeriodFrom, PeriodTo, day_or_instant, not_before};
 use crate::problem::{Code, Problem};
 use crate::query::Query;
 use crate::rendered::Renderings;
 use crate::reply::{self, Reply};
-use crate::server::Services;
+use crate::services::Services;
 use crate::wire;
 
 pub(crate) fn configure(config: &mut ServiceConfig) {
@@ -42,7 +45,6 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
             ("ETag" = String, description = "Changes with every visible change of the page."),
             ("Link" = String, description = "The first, previous, next and last page (RFC 8288), with every filter kept."),
         )),
-        (status = 304, description = "The client's copy is current."),
     ),
 )]
 #[get("/api/events")]
@@ -65,14 +67,13 @@ async fn list_events(
 /// was acknowledged.
 #[utoipa::path(
     tag = "events",
-    operation_id = "findEvent",
+    operation_id = "getEvent",
     security((), ("access_token" = [])),
     params(EventIdParameter, IfNoneMatchHeader),
     responses(
         (status = 200, description = "The event.", body = wire::EventDetail, headers(
             ("ETag" = String, description = "Changes with every visible change of the event, its free seats included. Another one for each content coding."),
         )),
-        (status = 304, description = "The client's copy is current."),
     ),
 )]
 #[get("/api/events/{id}")]
@@ -97,6 +98,7 @@ async fn find_event(
     request_body = wire::CreateEvent,
     responses((status = 201, description = "The event was created.", body = wire::Event, headers(
         ("Location" = String, description = "The event's address."),
+        ("ETag" = String, description = "The tag of the new event, for `If-Match`."),
     ))),
 )]
 #[post("/api/events")]
@@ -104,7 +106,8 @@ async fn create_event(admin: Caller<Admin>, body: RequestBody, services: Data<Se
     let (draft, once, now) = body.timely_command::<wire::CreateEvent>(services.clock.now())?;
     let created = services.catalogue.create(admin.0, once, draft.into_draft(now)?).await?;
     let location = format!("/api/events/{}", created.outcome.id);
-    Ok(reply::created(&created, &location, |event| wire::Event::from(event)))
+    let response = reply::created(&created, &location, |event| wire::Event::from(event));
+    Ok(reply::tagged(response, created.outcome.version))
 }
 
 /// Change an event
@@ -117,7 +120,9 @@ async fn create_event(admin: Caller<Admin>, body: RequestBody, services: Data<Se
     security(("access_token" = ["admin"])),
     params(EventIdParameter, IfMatchHeader, OnceHeader),
     request_body = wire::UpdateEvent,
-    responses((status = 200, description = "The event as it is now.", body = wire::Event)),
+    responses((status = 200, description = "The event as it is now.", body = wire::Event, headers(
+        ("ETag" = String, description = "The tag of the event as it is now, for `If-Match`. An answer that is replayed has the tag of the state it shows."),
+    ))),
     extensions(("x-problems" = json!(["seats_below_registrations", "precondition_failed"]))),
 )]
 #[put("/api/events/{id}")]
@@ -129,10 +134,14 @@ async fn update_event(
     services: Data<Services>,
 ) -> Reply {
     let event = event.id()?;
-    let (patch, once, now) = body.timely_command::<wire::UpdateEvent>(services.clock.now())?;
-    let update = UpdateEvent { event, patch: patch.into_patch(now)?, precondition: precondition(&request) };
+    let (patch, once) = match body.command::<wire::UpdateEvent>(&None) {
+        Ok(command) => command,
+        Err(problem) => return Err(with_the_date(problem, event, &body, &services).await),
+    };
+    let update = UpdateEvent { event, patch: patch.into(), precondition: precondition(&request) };
     let updated = services.catalogue.update(admin.0, once, update).await?;
-    Ok(reply::committed(StatusCode::OK, &updated, |event| wire::Event::from(event)))
+    let response = reply::committed(StatusCode::OK, &updated, |event| wire::Event::from(event));
+    Ok(reply::tagged(response, updated.outcome.version))
 }
 
 /// Delete an event
@@ -160,6 +169,16 @@ async fn delete_event(
     Ok(reply::committed(StatusCode::OK, &deleted, |deleted| wire::DeletedEvent::from(deleted)))
 }
 
+/// What is wrong with a change, and with its date too: which dates an event can be given depends on the one it has.
+async fn with_the_date(problem: Problem, event: EventId, body: &RequestBody, services: &Services) -> Problem {
+    if problem.code != Code::ValidationFailed {
+        return problem;
+    }
+    let Ok(Some(event)) = services.catalogue.find(event).await else { return problem };
+    let present = wire::Present { starts_at: event.starts_at, now: services.clock.now() };
+    body.command::<wire::UpdateEvent>(&Some(present)).err().unwrap_or(problem)
+}
+
 /// The query of a list of events, as it came.
 #[derive(Validate)]
 #[garde(context(()))]
@@ -172,7 +191,7 @@ pub(crate) struct EventListQuery {
     search: Given<Option<TitleSearch>>,
     #[garde(custom(sound))]
     date_from: Given<PeriodFrom>,
-    #[garde(custom(sound), custom(not_before(&self.date_from)))]
+    #[garde(custom(sound), custom(not_before(&self.date_from, "date_from")))]
     date_to: Given<PeriodTo>,
     #[garde(custom(sound))]
     available_only: Given<bool>,
@@ -224,22 +243,25 @@ struct EventListParameters {
     /// A part of the title, whatever its case, in any script.
     #[param(nullable = false, max_length = 100, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$")]
     search: Option<String>,
-    #[param(schema_with = period_start, required = false)]
+    /// Events from this day (UTC, as 2030-05-01) or RFC 3339 instant on.
+    #[param(schema_with = day_or_instant, required = false)]
     date_from: Option<String>,
-    #[param(schema_with = period_end, required = false)]
+    /// Events up to this day (UTC, as 2030-05-31) or RFC 3339 instant, included.
+    #[param(schema_with = day_or_instant, required = false)]
     date_to: Option<String>,
     /// Only events with free seats.
     #[param(nullable = false)]
     available_only: Option<bool>,
     /// The order, `date` unless told; `-` reverses it. Equal events follow each other by id.
-    #[param(nullable = false, inline, example = "date")]
+    #[param(nullable = false, example = "date")]
     sort: Option<SortParameter>,
 }
 
 /// What events are sorted by.
 #[derive(ToSchema)]
+#[schema(as = EventSort)]
 #[expect(dead_code, reason = "describes a parameter that `EventOrder` reads")]
-enum SortParameter {
+pub(crate) enum SortParameter {
     #[schema(rename = "date")]
     Date,
     #[schema(rename = "-date")]
@@ -252,36 +274,4 @@ enum SortParameter {
     AvailableSeats,
     #[schema(rename = "-available_seats")]
     AvailableSeatsDescending,
-}
-
-fn period_start() -> Schema {
-    day_or_instant("Events from this day (UTC, as 2030-05-01) or RFC 3339 instant on.")
-}
-
-fn period_end() -> Schema {
-    day_or_instant("Events up to this day (UTC, as 2030-05-31) or RFC 3339 instant, included.")
-}
-
-fn day_or_instant(description: &str) -> Schema {
-    let text = |format: KnownFormat, longest: usize| {
-        ObjectBuilder::new()
-            .schema_type(Type::String)
-            .format(Some(SchemaFormat::KnownFormat(format)))
-            .max_length(Some(longest))
-    };
-    AnyOfBuilder::new()
-        .description(Some(description))
-        .item(text(KnownFormat::Date, 10))
-        .item(text(KnownFormat::DateTime, 64))
-        .into()
-}
-
-/// garde rule: a period ends where it begins, or later.
-fn not_before(from: &Given<PeriodFrom>) -> impl FnOnce(&Given<PeriodTo>, &()) -> garde::Result + '_ {
-    move |to, ()| match (from, to) {
-        (Given::Value(from), Given::Value(to)) if from.0 > to.0 => {
-            Err(Violation::new("out_of_range", "must not be before date_from").into())
-        }
-        _ => Ok(()),
-    }
 }

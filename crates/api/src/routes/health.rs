@@ -9,10 +9,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_actix_web::service_config::ServiceConfig;
 
+use crate::deadlines::HttpDeadlines;
+use crate::draining::Draining;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
 use crate::reply::{self, Reply};
-use crate::server::{Draining, HttpDeadlines, Services};
+use crate::services::Services;
 
 pub(crate) fn configure(config: &mut ServiceConfig) {
     config.service(live).service(ready).service(metrics);
@@ -22,8 +24,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
 ///
 /// The program runs and answers, whatever its dependencies do.
 #[utoipa::path(
-    tag = "operation",
-    operation_id = "live",
+    tag = "operations",
+    operation_id = "checkLiveness",
     responses((status = 200, description = "Alive.", body = Liveness)),
 )]
 #[get("/health/live")]
@@ -36,8 +38,8 @@ async fn live() -> HttpResponse {
 /// Whether the instance can be given work: the database answers, and the instance is not about to
 /// stop. A lost Redis costs speed only: `degraded`, but ready. Answered within 2 seconds.
 #[utoipa::path(
-    tag = "operation",
-    operation_id = "ready",
+    tag = "operations",
+    operation_id = "checkReadiness",
     responses((status = 200, description = "Ready, perhaps degraded.", body = Readiness)),
     extensions(("x-problems" = json!(["unavailable"]))),
 )]
@@ -60,8 +62,8 @@ async fn ready(services: Data<Services>, draining: Data<Draining>, deadlines: Da
 ///
 /// What has been counted and timed, in the text format of Prometheus.
 #[utoipa::path(
-    tag = "operation",
-    operation_id = "metrics",
+    tag = "operations",
+    operation_id = "getMetrics",
     responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain")),
 )]
 #[get("/metrics")]
@@ -89,11 +91,12 @@ pub(crate) async fn probe(dependency: Option<&dyn Probe>, within: Duration) -> S
 /// That the program runs.
 #[derive(Serialize, ToSchema)]
 struct Liveness {
-    #[schema(inline)]
     status: Alive,
 }
 
+/// That the program is alive.
 #[derive(Serialize, ToSchema)]
+#[schema(as = LivenessStatus)]
 #[serde(rename_all = "lowercase")]
 enum Alive {
     Live,
@@ -102,12 +105,13 @@ enum Alive {
 /// Whether the instance can be given work.
 #[derive(Serialize, ToSchema)]
 struct Readiness {
-    #[schema(inline)]
     status: ReadyState,
     dependencies: Dependencies,
 }
 
+/// Whether everything is there, or what is missing costs speed only.
 #[derive(Serialize, ToSchema)]
+#[schema(as = ReadinessStatus)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ReadyState {
     Ready,
@@ -128,14 +132,13 @@ impl ReadyState {
 /// The state of each dependency.
 #[derive(Serialize, ToSchema)]
 struct Dependencies {
-    #[schema(inline)]
     database: State,
-    #[schema(inline)]
     redis: State,
 }
 
 /// The state of one dependency.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = DependencyState)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     Up,

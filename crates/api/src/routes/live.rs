@@ -3,19 +3,19 @@
 use actix_http::ws::{HandshakeError, handshake};
 use actix_web::http::header::{CACHE_CONTROL, HOST, HeaderValue, ORIGIN, SEC_WEBSOCKET_VERSION, UPGRADE, VARY};
 use actix_web::web::{Data, Payload};
-use actix_web::{HttpRequest, HttpResponse, get};
+use actix_web::{HttpRequest, HttpResponse, get, http};
 use domain::Version;
 use utoipa::IntoParams;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::{EventIdParameter, EventPath};
+use crate::addresses::{EventIdParameter, EventPath};
 use crate::caller::{Caller, Visitor};
 use crate::live::{Conversation, EventStream, Kind, Streams, body};
 use crate::middleware::cors::Origins;
 use crate::middleware::envelope::is_head;
 use crate::problem::{Code, Problem};
 use crate::reply::Reply;
-use crate::server::Services;
+use crate::services::Services;
 
 pub(crate) fn configure(config: &mut ServiceConfig) {
     config.service(watch_seats).service(talk);
@@ -32,7 +32,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
 /// after an error before the stream: to watch many events, or to see such errors, use the WebSocket.
 #[utoipa::path(
     tag = "live",
-    operation_id = "watchSeats",
+    operation_id = "streamEventSeats",
     security((), ("access_token" = [])),
     params(EventIdParameter, LastEventIdHeader),
     responses((status = 200, description = "The stream.", content_type = "text/event-stream", body = String, examples(
@@ -42,7 +42,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
     ))),
     extensions(("x-events" = json!({
         "seats": { "$ref": "#/components/schemas/SeatState" },
-        "deleted": { "$ref": "#/components/schemas/DeletedSeats" },
+        "deleted": { "$ref": "#/components/schemas/SeatDeletion" },
     }))),
 )]
 #[get("/api/events/{id}/seats/stream")]
@@ -70,7 +70,7 @@ async fn watch_seats(
 /// A page of another origin needs to be allowed to call the API.
 #[utoipa::path(
     tag = "live",
-    operation_id = "talk",
+    operation_id = "openSeatsWebSocket",
     security((), ("access_token" = [])),
     params(HandshakeHeaders),
     responses((status = 101, description = "From here on both sides speak WebSocket (RFC 6455).")),
@@ -88,7 +88,8 @@ async fn talk(
     if !comes_from_here(&request, &origins) {
         return Err(Problem::detailed(Code::Forbidden, "Pages of this origin may not call the API."));
     }
-    if is_head(&request) {
+    // HTTP/1.0 ignores `Upgrade` (RFC 9110, 7.8).
+    if is_head(&request) || request.version() < http::Version::HTTP_11 {
         return Ok(upgrade_required());
     }
     let mut response = match handshake(request.head()) {
@@ -134,7 +135,7 @@ fn upgrade_required() -> HttpResponse {
     response
 }
 
-/// The version a client saw last. What is no version was seen by nobody.
+/// The version a client saw last. What is no version was never seen.
 fn last_event_id(request: &HttpRequest) -> Option<Version> {
     let id = request.headers().get("Last-Event-ID")?.to_str().ok()?;
     id.bytes().all(|byte| byte.is_ascii_digit()).then(|| id.parse().ok().map(Version::new))?
@@ -156,11 +157,13 @@ struct LastEventIdHeader {
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "describes headers that `handshake` reads")]
 struct HandshakeHeaders {
-    /// Set by every WebSocket client, as the next three are.
+    /// Set by every WebSocket client, as the other three are.
     #[param(rename = "Connection", max_length = 100, example = "Upgrade")]
     connection: String,
+    /// The protocol that the connection changes to.
     #[param(rename = "Upgrade", max_length = 100, example = "websocket")]
     upgrade: String,
+    /// The version of RFC 6455.
     #[param(rename = "Sec-WebSocket-Version", max_length = 2, example = "13")]
     version: String,
     /// 16 random bytes in Base64.

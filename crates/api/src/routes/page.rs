@@ -19,11 +19,13 @@ const POLICY: &str = "default-src 'none'; base-uri 'none'; connect-src 'self'; f
 const PAGE: &[u8] = include_bytes!("../../page/index.html");
 
 /// The files it loads: their names, their types and what is in them.
-const FILES: [(&str, &str, &[u8]); 5] = [
+const FILES: [(&str, &str, &[u8]); 7] = [
     ("style.css", "text/css; charset=utf-8", include_bytes!("../../page/style.css")),
     ("app.js", "text/javascript; charset=utf-8", include_bytes!("../../page/app.js")),
     ("api.js", "text/javascript; charset=utf-8", include_bytes!("../../page/api.js")),
+    ("dialogs.js", "text/javascript; charset=utf-8", include_bytes!("../../page/dialogs.js")),
     ("live.js", "text/javascript; charset=utf-8", include_bytes!("../../page/live.js")),
+    ("words.js", "text/javascript; charset=utf-8", include_bytes!("../../page/words.js")),
     ("icon.svg", "image/svg+xml", include_bytes!("../../page/icon.svg")),
 ];
 
@@ -36,7 +38,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
 /// A page over this API: what is on, seat counts that move by themselves, booking, and what admins do.
 #[utoipa::path(
     tag = "documentation",
-    operation_id = "livePage",
+    operation_id = "showBoxOfficePage",
     responses((status = 200, description = "The page.", body = String, content_type = "text/html")),
 )]
 #[get("/")]
@@ -48,8 +50,8 @@ async fn live_page() -> HttpResponse {
 ///
 /// Scripts, styles and pictures that the page at `/` loads.
 #[utoipa::path(
-    tag = "documentation",
-    operation_id = "livePageFile",
+    tag = "page files",
+    operation_id = "getBoxOfficePageFile",
     params(("file" = String, Path, description = "The file's name.", max_length = 100, example = "style.css")),
     responses(
         (status = 200, description = "The file.", content(

@@ -6,11 +6,11 @@ use actix_web::{get, put};
 use application::SignedIn;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::OnceHeader;
 use crate::body::RequestBody;
 use crate::caller::Caller;
+use crate::headers::OnceHeader;
 use crate::reply::{self, Reply};
-use crate::server::Services;
+use crate::services::Services;
 use crate::wire;
 
 pub(crate) fn configure(config: &mut ServiceConfig) {
@@ -22,7 +22,7 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
 /// Your account, as it is now.
 #[utoipa::path(
     tag = "users",
-    operation_id = "showMe",
+    operation_id = "getCurrentUser",
     security(("access_token" = [])),
     responses((status = 200, description = "Your account.", body = wire::User)),
 )]
@@ -37,7 +37,7 @@ async fn show_me(user: Caller<SignedIn>, services: Data<Services>) -> Reply {
 /// Your name, your address, or both. Tokens you hold stay valid.
 #[utoipa::path(
     tag = "users",
-    operation_id = "updateMe",
+    operation_id = "updateCurrentUser",
     security(("access_token" = [])),
     params(OnceHeader),
     request_body = wire::UpdateUser,

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Time;
-use crate::field::{Given, Violation, present, sound, sound_or_null, upcoming};
+use crate::field::{Given, present, sound, sound_or_null, upcoming};
 use crate::problem::Problem;
+use crate::violation::Violation;
 
 /// Something people can book a seat for. `available_seats` is always `total_seats` less the
 /// confirmed registrations.
@@ -19,7 +20,7 @@ pub(crate) struct Event {
     id: u64,
     #[schema(min_length = 1, max_length = 200, example = "Nocturnes by candlelight")]
     title: String,
-    #[schema(max_length = 10_000, example = "Chopin, on a piano of 1848.")]
+    #[schema(required = true, max_length = 10_000, example = "Chopin, on a piano of 1848.")]
     description: Option<String>,
     /// When the event starts.
     #[schema(value_type = String, format = DateTime, max_length = 27, example = "2030-05-01T19:30:00Z")]
@@ -95,6 +96,7 @@ impl EventList {
 
 /// What a deletion did.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EventDeletion)]
 pub(crate) struct DeletedEvent {
     #[schema(max_length = 200, example = "The event was deleted.")]
     message: &'static str,
@@ -103,14 +105,15 @@ pub(crate) struct DeletedEvent {
     cancelled_registrations: u64,
 }
 
-impl From<&domain::ports::DeletedEvent> for DeletedEvent {
-    fn from(deleted: &domain::ports::DeletedEvent) -> Self {
+impl From<&domain::DeletedEvent> for DeletedEvent {
+    fn from(deleted: &domain::DeletedEvent) -> Self {
         Self { message: "The event was deleted.", cancelled_registrations: deleted.cancelled_registrations }
     }
 }
 
 /// A new event.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
+#[schema(as = CreateEventRequest)]
 #[garde(context(Timestamp))]
 pub(crate) struct CreateEvent {
     #[serde(default)]
@@ -149,9 +152,20 @@ impl CreateEvent {
     }
 }
 
+/// What a new start of an event is held against: the start that it has, and the present.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Present {
+    pub(crate) starts_at: Timestamp,
+    pub(crate) now: Timestamp,
+}
+
 /// Changes to an event; what is left out stays.
+///
+/// Whether the start may be set is decided where the event is locked. Only an answer that names wrong fields anyway
+/// needs to know it before.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
-#[garde(context(Timestamp))]
+#[schema(as = UpdateEventRequest, description = "Changes to an event; what is left out stays.")]
+#[garde(context(Option<Present>))]
 pub(crate) struct UpdateEvent {
     #[serde(default)]
     #[garde(custom(sound))]
@@ -162,9 +176,9 @@ pub(crate) struct UpdateEvent {
     #[garde(custom(sound_or_null))]
     #[schema(value_type = Option<String>, max_length = 10_000, example = "Chopin, on a piano of 1848.")]
     description: Given<Description>,
-    /// When the event starts: in the future.
+    /// When the event starts: in the future, unless it is the start that the event has.
     #[serde(default)]
-    #[garde(custom(sound), custom(upcoming))]
+    #[garde(custom(sound), custom(upcoming_or_kept))]
     #[schema(value_type = Option<String>, nullable = false, format = DateTime, max_length = 64, example = "2030-05-01T19:30:00Z")]
     date: Given<Timestamp>,
     #[serde(default)]
@@ -178,15 +192,26 @@ pub(crate) struct UpdateEvent {
     total_seats: Given<SeatCount>,
 }
 
-impl UpdateEvent {
-    pub(crate) fn into_patch(self, now: Timestamp) -> Result<EventPatch, Problem> {
-        Ok(EventPatch {
-            title: self.title.optional(),
-            description: self.description.nullable(),
-            starts_at: self.date.optional().map(|date| in_future(date, now)).transpose()?,
-            venue: self.venue.optional(),
-            total_seats: self.total_seats.optional(),
-        })
+impl From<UpdateEvent> for EventPatch {
+    fn from(update: UpdateEvent) -> Self {
+        Self {
+            title: update.title.optional(),
+            description: update.description.nullable(),
+            starts_at: update.date.optional(),
+            venue: update.venue.optional(),
+            total_seats: update.total_seats.optional(),
+        }
+    }
+}
+
+/// garde rule: if the field is a time and the event is known, it is the event's start or after `now`.
+#[expect(clippy::ref_option, reason = "garde hands the context over as it is")]
+fn upcoming_or_kept(date: &Given<Timestamp>, present: &Option<Present>) -> garde::Result {
+    match (date, present) {
+        (Given::Value(date), Some(present)) if *date != present.starts_at => {
+            upcoming(&Given::Value(*date), &present.now)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -15,7 +15,6 @@ pub(crate) struct Registration {
     user_id: u64,
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64, example = 12)]
     event_id: u64,
-    #[schema(inline)]
     status: Status,
     /// When the seat was booked, the last time if more than once.
     #[schema(value_type = String, format = DateTime, max_length = 27, example = "2030-02-01T12:00:00Z")]
@@ -27,6 +26,7 @@ pub(crate) struct Registration {
 
 /// Whether the place is held.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RegistrationStatus)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Status {
     Confirmed,
@@ -57,7 +57,8 @@ impl From<&domain::Registration> for Registration {
 
 /// A registration with its holder, as an event's organiser sees it.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Attendance {
+#[schema(as = RegistrationWithUser)]
+pub(crate) struct RegistrationWithUser {
     #[serde(flatten)]
     registration: Registration,
     user: Attendee,
@@ -74,8 +75,8 @@ pub(crate) struct Attendee {
     email: String,
 }
 
-impl From<&domain::Attendance> for Attendance {
-    fn from(attendance: &domain::Attendance) -> Self {
+impl From<&domain::RegistrationWithUser> for RegistrationWithUser {
+    fn from(attendance: &domain::RegistrationWithUser) -> Self {
         Self {
             registration: (&attendance.registration).into(),
             user: Attendee {
@@ -89,24 +90,26 @@ impl From<&domain::Attendance> for Attendance {
 
 /// A registration with its event, as its holder sees it.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Booking {
+#[schema(as = RegistrationWithEvent)]
+pub(crate) struct RegistrationWithEvent {
     #[serde(flatten)]
     registration: Registration,
     event: BookedEvent,
 }
 
-/// An event that somebody registered for, even if it was deleted since.
+/// The event of a registration, even if it was deleted since.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RegisteredEvent)]
 pub(crate) struct BookedEvent {
     #[serde(flatten)]
     event: Event,
     /// When the event was deleted; `null` while it stands.
-    #[schema(value_type = Option<String>, format = DateTime, max_length = 27, example = json!(null))]
+    #[schema(required = true, value_type = Option<String>, format = DateTime, max_length = 27, example = json!(null))]
     deleted_at: Option<Time>,
 }
 
-impl From<&domain::Booking> for Booking {
-    fn from(booking: &domain::Booking) -> Self {
+impl From<&domain::RegistrationWithEvent> for RegistrationWithEvent {
+    fn from(booking: &domain::RegistrationWithEvent) -> Self {
         Self {
             registration: (&booking.registration).into(),
             event: BookedEvent { event: (&booking.event).into(), deleted_at: booking.event.deleted_at.map(Time::from) },
@@ -129,12 +132,12 @@ impl Message {
 
 /// One page of an event's registrations, newest first.
 #[derive(ToSchema)]
-#[schema(max_items = 1000)]
+#[schema(as = EventRegistrations, max_items = 1000)]
 #[expect(dead_code, reason = "describes an array that is sent without a wrapper")]
-pub(crate) struct Attendances(Vec<Attendance>);
+pub(crate) struct RegistrationsWithUsers(Vec<RegistrationWithUser>);
 
 /// One page of a user's registrations, newest first.
 #[derive(ToSchema)]
-#[schema(max_items = 1000)]
+#[schema(as = UserRegistrations, max_items = 1000)]
 #[expect(dead_code, reason = "describes an array that is sent without a wrapper")]
-pub(crate) struct Bookings(Vec<Booking>);
+pub(crate) struct RegistrationsWithEvents(Vec<RegistrationWithEvent>);

@@ -34,6 +34,7 @@ impl From<&SeatSnapshot> for SeatState {
 
 /// That an event was deleted.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = SeatDeletion)]
 pub(crate) struct DeletedSeats {
     #[schema(minimum = 1, maximum = 9_007_199_254_740_991_i64, example = 12)]
     event_id: u64,

@@ -10,8 +10,9 @@ use super::User;
 use crate::field::{Given, present, sound};
 use crate::problem::Problem;
 
-/// What somebody says of themselves when signing up.
+/// The data of a sign-up.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
+#[schema(as = SignUpRequest)]
 #[garde(context(()))]
 pub(crate) struct SignUp {
     #[serde(default)]
@@ -30,7 +31,7 @@ pub(crate) struct SignUp {
     password: Given<Password>,
     #[serde(default)]
     #[garde(custom(sound))]
-    #[schema(value_type = Option<super::user::Role>, nullable = false, inline)]
+    #[schema(value_type = Option<super::user::Role>, nullable = false)]
     role: Given<Role>,
 }
 
@@ -46,17 +47,18 @@ impl SignUp {
     }
 }
 
-/// What proves who somebody is.
+/// The credentials of a log-in.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
+#[schema(as = LogInRequest)]
 #[garde(context(()))]
 pub(crate) struct LogIn {
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(required = true, value_type = String, example = "ada@example.com")]
+    #[schema(required = true, value_type = String, max_length = 65_536, example = "ada@example.com")]
     email: Given<String>,
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(required = true, value_type = String, format = Password, example = "correct horse battery")]
+    #[schema(required = true, value_type = String, format = Password, max_length = 65_536, example = "correct horse battery")]
     password: Given<String>,
 }
 
@@ -69,11 +71,12 @@ impl LogIn {
 
 /// A refresh token on its way back.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
+#[schema(as = RefreshTokenRequest)]
 #[garde(context(()))]
 pub(crate) struct RefreshToken {
     #[serde(default)]
     #[garde(custom(present))]
-    #[schema(required = true, value_type = String, example = "mP0m3kVY0x7kRkQeT2v0yq1hVh4i8C0b1v5nQ2w3e4r")]
+    #[schema(required = true, value_type = String, max_length = 65_536, example = "mP0m3kVY0x7kRkQeT2v0yq1hVh4i8C0b1v5nQ2w3e4r")]
     refresh_token: Given<String>,
 }
 
@@ -84,8 +87,9 @@ impl RefreshToken {
     }
 }
 
-/// Proof of who somebody is, for their next requests.
+/// Tokens for the next requests.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Session)]
 pub(crate) struct Grant {
     user: User,
     /// The access token: a JSON Web Token, sent as `Authorization: Bearer <token>`.
@@ -94,7 +98,6 @@ pub(crate) struct Grant {
     /// Good for one new grant. Opaque.
     #[schema(max_length = 128, example = "mP0m3kVY0x7kRkQeT2v0yq1hVh4i8C0b1v5nQ2w3e4r")]
     refresh_token: String,
-    #[schema(inline)]
     token_type: TokenType,
     /// How long the access token is valid, in seconds.
     #[schema(minimum = 1, maximum = 4_294_967_295_i64, example = 86_400)]

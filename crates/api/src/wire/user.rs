@@ -18,7 +18,6 @@ pub(crate) struct User {
     name: String,
     #[schema(format = Email, max_length = 254, example = "ada@example.com")]
     email: String,
-    #[schema(inline)]
     role: Role,
     /// When the person signed up.
     #[schema(value_type = String, format = DateTime, max_length = 27, example = "2030-01-15T09:30:00Z")]
@@ -56,6 +55,7 @@ impl From<&domain::User> for User {
 
 /// Changes to one's own profile; what is left out stays.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
+#[schema(as = UpdateUserRequest)]
 #[garde(context(()))]
 pub(crate) struct UpdateUser {
     #[serde(default)]

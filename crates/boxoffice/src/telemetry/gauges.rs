@@ -1,4 +1,4 @@
-//! What is looked at when somebody asks, and not before: pools, lines, the process itself.
+//! What is measured when the metrics are read, and not before: pools, queues, the process itself.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Gauges {
             gauge!("database_connections_max", "pool" => pool.name).set(pool.max);
             gauge!("database_connections_waiting", "pool" => pool.name).set(pool.waiting);
         }
-        gauge!("booking_queue_length").set(count(self.sql.waiting_orders()));
+        gauge!("booking_queue_length").set(count(self.sql.waiting_commands()));
         gauge!("cache_readers_waiting").set(count(self.cache.waiting()));
         if let Some(redis) = &self.redis {
             let state = redis.state();
@@ -71,7 +71,7 @@ impl Inside for Gauges {
         let passwords = self.passwords.load();
         Load {
             pools: pools.into(),
-            bookings_waiting: self.sql.waiting_orders(),
+            bookings_waiting: self.sql.waiting_commands(),
             readers_waiting: self.cache.waiting(),
             passwords_running: passwords.running,
             passwords_waiting: passwords.waiting,

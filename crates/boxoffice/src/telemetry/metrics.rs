@@ -30,7 +30,7 @@ pub(crate) fn metrics() -> anyhow::Result<PrometheusHandle> {
         .get_or_init(|| {
             let recorder = builder.build_recorder();
             let handle = recorder.handle();
-            // The error says that somebody else's recorder is installed; then ours stays empty.
+            // The error says that another recorder is installed; then ours stays empty.
             let _ = metrics::set_global_recorder(recorder);
             describe();
             handle
@@ -38,42 +38,67 @@ pub(crate) fn metrics() -> anyhow::Result<PrometheusHandle> {
         .clone())
 }
 
-/// Says what each is, by the room that counts it.
+/// Describes each metric, by the crate that records it.
 fn describe() {
     describe_counter!("http_requests_total", Unit::Count, "Requests answered, by method, route and status");
     describe_histogram!("http_request_duration_seconds", Unit::Seconds, "From a request's head to its answer's");
     describe_gauge!("http_requests_in_flight", Unit::Count, "Requests that are being answered");
     describe_counter!("bookings_total", Unit::Count, "Bookings and cancellations tried, by verb and outcome");
+    describe_counter!("facts_total", Unit::Count, "Facts that this instance made history of, by type");
+    describe_counter!(
+        "deliveries_total",
+        Unit::Count,
+        "Deliveries of facts that this instance tried, by channel and outcome"
+    );
     describe_counter!("log_in_attempts_total", Unit::Count, "Attempts to log in, by outcome");
     describe_gauge!("live_connections", Unit::Count, "Live streams that are open, by kind");
     describe_counter!("live_messages_sent_total", Unit::Count, "States sent to live streams, by kind");
 
-    describe_gauge!("booking_queue_length", Unit::Count, "Bookings and cancellations that wait to be taken");
-    describe_histogram!("booking_queue_wait_duration_seconds", Unit::Seconds, "From an order's arrival to its batch");
-    describe_histogram!("booking_batch_size", Unit::Count, "Orders that went together in one transaction");
-    describe_histogram!("booking_batch_duration_seconds", Unit::Seconds, "Transactions of orders, by outcome");
-    describe_counter!("booking_batches_total", Unit::Count, "Transactions of orders, by outcome");
+    describe_gauge!("booking_queue_length", Unit::Count, "Seat commands that wait in the queues of their events");
+    describe_histogram!(
+        "booking_queue_wait_duration_seconds",
+        Unit::Seconds,
+        "From a seat command's arrival to its batch"
+    );
+    describe_histogram!("booking_batch_size", Unit::Count, "Seat commands that shared a transaction");
+    describe_histogram!("booking_batch_duration_seconds", Unit::Seconds, "Transactions of seat commands, by outcome");
+    describe_counter!("booking_batches_total", Unit::Count, "Transactions of seat commands, by outcome");
 
     describe_histogram!(
         "database_operation_duration_seconds",
         Unit::Seconds,
-        "What was asked of the database, by operation and result"
+        "Database operations, by name and result"
     );
-    describe_counter!("database_retries_total", Unit::Count, "Attempts made again, by operation and reason");
+    describe_counter!("database_retries_total", Unit::Count, "Retries of database operations, by operation and reason");
     describe_histogram!("database_commit_duration_seconds", Unit::Seconds, "COMMITs, the flush to disk included");
     describe_gauge!("database_connections", Unit::Count, "Open connections, by pool and state");
-    describe_gauge!("database_connections_max", Unit::Count, "Connections that a pool may open");
+    describe_gauge!(
+        "database_connections_max",
+        Unit::Count,
+        "Connections that a pool may open: fewer than set while the server grants fewer"
+    );
+    describe_gauge!("database_writable", Unit::Count, "0 while Postgres is known not to be written to, else 1");
+    describe_gauge!("database_timeline", Unit::Count, "The greatest timeline of Postgres that was met");
+    describe_counter!(
+        "database_pool_replacements_total",
+        Unit::Count,
+        "Pools replaced because another server writes (superseded), or for other connections to the same (replaced)"
+    );
     describe_gauge!("database_connections_waiting", Unit::Count, "Operations that wait for a connection, by pool");
     describe_histogram!(
         "database_connection_wait_duration_seconds",
         Unit::Seconds,
-        "From the wish for a connection to having one, by pool"
+        "The wait for a connection, by pool"
     );
     describe_counter!("database_connection_timeouts_total", Unit::Count, "Operations that got no connection in time");
 
-    describe_counter!("cache_requests_total", Unit::Count, "Reads, by kind and how they were answered");
+    describe_counter!(
+        "cache_requests_total",
+        Unit::Count,
+        "Reads through the cache, by kind and how they were answered"
+    );
     describe_gauge!("cache_readers_waiting", Unit::Count, "Reads whose confirmation has not been asked for yet");
-    describe_histogram!("cache_round_size", Unit::Count, "Reads that shared one question, by round");
+    describe_histogram!("cache_round_size", Unit::Count, "Reads that shared one query, by query");
 
     describe_gauge!("redis_connections", Unit::Count, "Open connections to Redis, each for any number of commands");
     describe_gauge!("redis_commands_running", Unit::Count, "Commands that Redis has not answered yet");
@@ -81,11 +106,15 @@ fn describe() {
     describe_histogram!("redis_command_duration_seconds", Unit::Seconds, "Commands to Redis, by name and result");
 
     describe_gauge!("password_hashes_running", Unit::Count, "Password hashes that are computed, at most one a core");
-    describe_gauge!("password_hashes_waiting", Unit::Count, "Log-ins and sign-ups in line for a core");
-    describe_histogram!("password_hash_wait_duration_seconds", Unit::Seconds, "From a log-in's turn in line to a core");
-    describe_counter!("password_hashes_refused_total", Unit::Count, "Log-ins and sign-ups refused: too many in line");
+    describe_gauge!("password_hashes_waiting", Unit::Count, "Log-ins and sign-ups that wait for a core");
+    describe_histogram!(
+        "password_hash_wait_duration_seconds",
+        Unit::Seconds,
+        "The wait of a log-in or sign-up for a core"
+    );
+    describe_counter!("password_hashes_refused_total", Unit::Count, "Log-ins and sign-ups refused: too many wait");
 
-    describe_counter!("trace_spans_total", Unit::Count, "Spans that a collector was to have, by outcome");
+    describe_counter!("trace_spans_total", Unit::Count, "Spans of traces, by what became of them");
     describe_gauge!("tokio_workers", Unit::Count, "Threads of the runtime that all storage works on");
     describe_gauge!("tokio_tasks_alive", Unit::Count, "Tasks of that runtime that have not ended");
     describe_gauge!("tokio_queue_length", Unit::Count, "Tasks of that runtime that no thread has taken yet");

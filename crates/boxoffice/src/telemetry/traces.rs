@@ -1,7 +1,7 @@
 //! Traces, sent to a collector as OTLP over HTTP.
 //!
-//! Every room marks what it does with spans of the target `otel`, which cost nothing while nobody
-//! collects them. A request is a trace of its own, or a part of its caller's; what is done for several
+//! Every room marks what it does with spans of the target `otel`, which cost nothing while no collector
+//! is set. A request is a trace of its own, or a part of its caller's; what is done for several
 //! requests together, such as a batch of bookings, is a trace of its own that is linked to each of them.
 
 use std::borrow::Cow;
@@ -14,7 +14,7 @@ use metrics::counter;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
 use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId, TraceState, TracerProvider};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -55,7 +55,7 @@ impl Traces {
     /// Traces for the collector of the settings; `None` if they name none. The collector need not be
     /// there yet.
     pub(super) fn of(settings: &Settings) -> anyhow::Result<Option<Self>> {
-        settings.otlp_endpoint.as_ref().map(|collector| Self::sent_to(collector, settings)).transpose()
+        settings.traces.endpoint.as_ref().map(|collector| Self::sent_to(collector, settings)).transpose()
     }
 
     fn sent_to(collector: &OtlpUrl, settings: &Settings) -> anyhow::Result<Self> {
@@ -63,18 +63,19 @@ impl Traces {
             .with_http()
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(collector.traces())
+            .with_http_client(super::collector::client()?)
             .build()
             .context("OTEL_EXPORTER_OTLP_ENDPOINT: traces cannot be sent there")?;
         let exporter = Exporter { inner: exporter, collector: collector.to_string(), complained: Mutex::default() };
         let resource = Resource::builder()
-            .with_service_name(settings.service_name.clone())
+            .with_service_name(settings.traces.service_name.clone())
             .with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
             .with_attribute(KeyValue::new("deployment.environment.name", settings.environment.as_str()))
             .build();
         let provider = SdkTracerProvider::builder()
-            // A thread of its own, and a queue that drops what it has no room for: nobody ever waits for it.
+            // A thread of its own, and a queue that drops what it has no room for: no request ever waits for it.
             .with_span_processor(BatchSpanProcessor::builder(exporter).build())
-            .with_sampler(Decision::new(settings.sampling))
+            .with_sampler(Decision::new(settings.traces.sampling()))
             .with_max_links_per_span(LINKS)
             .with_resource(resource)
             .build();
@@ -113,7 +114,7 @@ impl api::Traces for TraceContext {
     fn join(&self, span: &Span, traceparent: Option<&str>, tracestate: Option<&str>) -> Option<String> {
         let caller = caller(traceparent, tracestate);
         if caller.span().span_context().is_valid() {
-            // It fails if nobody makes traces of the span.
+            // It fails if the span is not traced.
             let _ = span.set_parent(caller);
         }
         let context = span.context();

@@ -20,6 +20,21 @@ pub enum Inconsistency {
     },
     /// The events on the programme within some days, and their kept number.
     Count(CountAstray),
+    /// A value that the API would not take, from before the store refused it.
+    Value(InvalidValue),
+}
+
+/// A stored value that the API would not take. It is shown as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidValue {
+    /// Its table.
+    pub table: String,
+    /// The id of its row, which may be no id itself.
+    pub row: i64,
+    /// Its column.
+    pub column: String,
+    /// What is wrong, to be read after the column's name: "is blank".
+    pub fault: String,
 }
 
 /// An event whose seats and registrations do not agree.
@@ -67,6 +82,7 @@ impl fmt::Display for Inconsistency {
                 "programme: the events of {days} days from day {first_day} on are counted wrongly, \
                  by {excess:+}, and by {excess_with_seats:+} with free seats"
             ),
+            Self::Value(InvalidValue { table, row, column, fault }) => write!(f, "{table} {row}: {column} {fault}"),
         }
     }
 }
@@ -77,6 +93,7 @@ impl fmt::Display for Inconsistency {
 pub trait Audit: Send + Sync {
     /// Every event for which `available = total − confirmed` does not hold, or that is deleted and
     /// has confirmed registrations, by id; then every event that is listed otherwise than it is, by
-    /// id; then every count of the programme that is wrong. Each of the three is read in one snapshot.
+    /// id; then every count of the programme that is wrong; then every invalid value, by table, row and column. Each of
+    /// the four is read in one snapshot.
     async fn inconsistencies(&self) -> Result<Vec<Inconsistency>, StoreError>;
 }

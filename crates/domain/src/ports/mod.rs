@@ -6,9 +6,14 @@
 mod audit;
 mod bookings;
 mod clock;
+mod deliveries;
 mod events;
+mod history;
+mod mailer;
+mod outbox;
 mod passwords;
 mod probe;
+mod publisher;
 mod registrations;
 mod seat_changes;
 mod sessions;
@@ -16,26 +21,35 @@ mod store;
 mod tokens;
 mod users;
 mod versions;
+mod webhook_sender;
+mod webhooks;
 
-pub use audit::{Audit, CountAstray, Inconsistency, SeatsAstray};
-pub use bookings::{BookError, BookSeat, Bookings, CancelError, CancelSeat};
+pub use audit::{Audit, CountAstray, Inconsistency, InvalidValue, SeatsAstray};
+pub use bookings::{BookError, Bookings, CancelError};
 pub use clock::Clock;
-pub use events::{
-    CreateEventError, DeleteEvent, DeleteEventError, DeletedEvent, Events, UpdateEvent, UpdateEventError,
-};
-pub use passwords::{Passwords, PasswordsError, Turn};
+pub use deliveries::{AfterAttempt, Attempt, Deliveries, DueDelivery};
+pub use events::{CreateEventError, DeleteEventError, Events, UpdateEventError};
+pub use history::{History, HistoryError, HistoryFilter, HistoryPage, Position};
+pub use mailer::{MailFailed, Mailer};
+pub use outbox::{Outbox, Projected};
+pub use passwords::{HashPermit, Passwords, PasswordsError};
 pub use probe::Probe;
+pub use publisher::{PublishFailed, Publisher};
 pub use registrations::{RegistrationFilter, Registrations};
 pub use seat_changes::{Heard, SeatChanges, SeatListener};
 pub use sessions::{RotateError, Sessions};
 pub use store::{Cause, StoreError, Unavailable};
 pub use tokens::{AccessToken, InvalidToken, Tokens};
-pub use users::{AddUserError, Credentials, NewUser, ProfilePatch, UpdateUserError, Users};
+pub use users::{AccountChange, AddUserError, Credentials, NewUser, ProfilePatch, UpdateUserError, Users};
 pub use versions::{EventStamp, VersionAnswer, VersionQuestion, Versions};
+pub use webhook_sender::{SendFailed, WebhookAccepted, WebhookMessage, WebhookSender, WebhookUrlRefused};
+pub use webhooks::{CreateWebhookError, OrderDeliveryError, Webhooks};
 
 #[cfg(feature = "mock")]
 pub use {
-    audit::MockAudit, bookings::MockBookings, clock::MockClock, events::MockEvents, passwords::MockPasswords,
-    probe::MockProbe, registrations::MockRegistrations, seat_changes::MockSeatChanges, seat_changes::MockSeatListener,
-    sessions::MockSessions, tokens::MockTokens, users::MockUsers, versions::MockVersions,
+    audit::MockAudit, bookings::MockBookings, clock::MockClock, deliveries::MockDeliveries, events::MockEvents,
+    history::MockHistory, mailer::MockMailer, outbox::MockOutbox, passwords::MockPasswords, probe::MockProbe,
+    publisher::MockPublisher, registrations::MockRegistrations, seat_changes::MockSeatChanges,
+    seat_changes::MockSeatListener, sessions::MockSessions, tokens::MockTokens, users::MockUsers,
+    versions::MockVersions, webhook_sender::MockWebhookSender, webhooks::MockWebhooks,
 };

@@ -14,25 +14,30 @@ use crate::{Password, PasswordHash};
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Passwords: Send + Sync {
-    /// A place among those who wait for a core, or a refusal at once. It comes first: for whoever is refused,
+    /// A place in the queue for a core, or a refusal at once. It comes first: for a refused request,
     /// nothing else should have been done.
-    fn queue(&self) -> Result<Turn, PasswordsError>;
+    fn queue(&self) -> Result<HashPermit, PasswordsError>;
 
     /// Hashes a password under a fresh salt.
-    async fn hash(&self, turn: Turn, password: &Password) -> Result<PasswordHash, PasswordsError>;
+    async fn hash(&self, turn: HashPermit, password: &Password) -> Result<PasswordHash, PasswordsError>;
 
     /// Whether `candidate` is the password of `hash`. Without a hash the answer is `false` after
-    /// the same work, so that the time tells nobody whether an account exists.
-    async fn verify(&self, turn: Turn, candidate: &str, hash: Option<PasswordHash>) -> Result<bool, PasswordsError>;
+    /// the same work, so that the time does not tell whether an account exists.
+    async fn verify(
+        &self,
+        turn: HashPermit,
+        candidate: &str,
+        hash: Option<PasswordHash>,
+    ) -> Result<bool, PasswordsError>;
 }
 
 /// A place in the queue for a core. It is given up when this is dropped.
 #[derive(Debug)]
-pub struct Turn {
+pub struct HashPermit {
     _place: Box<dyn Debug + Send>,
 }
 
-impl Turn {
+impl HashPermit {
     /// A turn that lasts as long as `place` is held.
     pub fn new(place: impl Debug + Send + 'static) -> Self {
         Self { _place: Box::new(place) }

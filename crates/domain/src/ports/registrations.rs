@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::{Attendance, Booking, EventId, Page, PageRequest, RegistrationStatus, UserId};
+use crate::{EventId, Page, PageRequest, RegistrationStatus, RegistrationWithEvent, RegistrationWithUser, UserId};
 
 /// Lists of registrations, newest first: by the time of registration, then id, descending.
 #[cfg_attr(feature = "mock", mockall::automock)]
@@ -16,7 +16,7 @@ pub trait Registrations: Send + Sync {
         event: EventId,
         filter: RegistrationFilter,
         page: PageRequest,
-    ) -> Result<Option<Page<Attendance>>, StoreError>;
+    ) -> Result<Option<Page<RegistrationWithUser>>, StoreError>;
 
     /// One page of a user's registrations, those of deleted events included. Rows and total are
     /// from one snapshot.
@@ -25,7 +25,7 @@ pub trait Registrations: Send + Sync {
         user: UserId,
         filter: RegistrationFilter,
         page: PageRequest,
-    ) -> Result<Page<Booking>, StoreError>;
+    ) -> Result<Page<RegistrationWithEvent>, StoreError>;
 }
 
 /// Which registrations.

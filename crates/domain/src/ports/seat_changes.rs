@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::SeatChange;
 
-/// Carries changes of seats from the instance that committed them to whoever listens, on every
+/// Carries changes of seats from the instance that committed them to the listeners on every
 /// instance that shares it.
 ///
 /// It is as quick as it can be and promises nothing more: a change may be told late, twice, out of
@@ -24,7 +24,7 @@ pub trait SeatChanges: Send + Sync {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait SeatListener: Send {
-    /// Waits for what is heard next. Whoever stops waiting misses nothing.
+    /// Waits for what is heard next. A caller that stops waiting misses nothing.
     async fn next(&mut self) -> Heard;
 }
 

@@ -23,7 +23,7 @@ pub trait Sessions: Send + Sync {
     /// Spends a token for the next one, atomically, and answers the user as they are now.
     async fn rotate(&self, spent: RefreshDigest, next: RefreshDigest, now: Timestamp) -> Result<User, RotateError>;
 
-    /// Ends the session of this token. An unknown token is nobody's session: nothing happens.
+    /// Ends the session of this token. An unknown token has no session: nothing happens.
     async fn revoke(&self, token: RefreshDigest, now: Timestamp) -> Result<(), StoreError>;
 
     /// Forgets sessions that ended before `now`; answers how many there were.

@@ -43,7 +43,7 @@ impl fmt::Debug for Cause {
 #[derive(Debug, Clone)]
 pub struct Unavailable {
     cause: Cause,
-    expected_in: Option<Duration>,
+    retry_after: Option<Duration>,
 }
 
 impl Unavailable {
@@ -52,9 +52,9 @@ impl Unavailable {
         &self.cause
     }
 
-    /// After what time it is worth while to ask again, as far as anybody can tell.
-    pub fn expected_in(&self) -> Option<Duration> {
-        self.expected_in
+    /// After what time a retry may succeed, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 }
 
@@ -81,16 +81,16 @@ pub enum StoreError {
 impl StoreError {
     /// The store cannot be reached.
     pub fn unavailable(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unavailable(Unavailable { cause: Cause::new(cause), expected_in: None })
+        Self::Unavailable(Unavailable { cause: Cause::new(cause), retry_after: None })
     }
 
     /// The same; if the store is unavailable and nothing better is known, it is worth while to ask again
     /// after this time.
     #[must_use]
-    pub fn expected_in(self, time: Duration) -> Self {
+    pub fn retry_after(self, time: Duration) -> Self {
         match self {
-            Self::Unavailable(Unavailable { cause, expected_in }) => {
-                Self::Unavailable(Unavailable { cause, expected_in: expected_in.or(Some(time)) })
+            Self::Unavailable(Unavailable { cause, retry_after }) => {
+                Self::Unavailable(Unavailable { cause, retry_after: retry_after.or(Some(time)) })
             }
             other => other,
         }

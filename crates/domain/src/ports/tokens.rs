@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::Cause;
-use crate::{RefreshDigest, RefreshSecret, Timestamp, User, UserId};
+use crate::{Holder, RefreshDigest, RefreshSecret, Timestamp, User};
 
 /// Mints and reads tokens.
 #[cfg_attr(feature = "mock", mockall::automock)]
@@ -13,7 +13,7 @@ pub trait Tokens: Send + Sync {
 
     /// Whose token it is, if it is one of ours and has not expired. What else it says is for clients to
     /// read: it was so when the token was issued.
-    fn verify(&self, token: &str, now: Timestamp) -> Result<UserId, InvalidToken>;
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Holder, InvalidToken>;
 
     /// A new refresh token: 256 random bits.
     fn mint_refresh(&self) -> Result<RefreshSecret, Cause>;

@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use super::StoreError;
-use crate::{Command, Committed, EmailAddress, KeyConflict, PasswordHash, PersonName, Role, Timestamp, User, UserId};
+use crate::{
+    Author, Command, Committed, EmailAddress, KeyConflict, PasswordHash, PersonName, Role, Standing, Timestamp, User,
+    UserId,
+};
 
 /// The accounts; an e-mail address belongs to one at most.
 #[cfg_attr(feature = "mock", mockall::automock)]
@@ -16,10 +19,10 @@ pub trait Users: Send + Sync {
     async fn find(&self, id: UserId) -> Result<Option<User>, StoreError>;
 
     /// What the account may do at present, or `None` if it is gone.
-    async fn role_of(&self, id: UserId) -> Result<Option<Role>, StoreError>;
+    async fn standing_of(&self, id: UserId) -> Result<Option<Standing>, StoreError>;
 
     /// What these accounts may do at present; those that are gone are missing.
-    async fn roles_of(&self, ids: &[UserId]) -> Result<HashMap<UserId, Role>, StoreError>;
+    async fn standings_of(&self, ids: &[UserId]) -> Result<HashMap<UserId, Standing>, StoreError>;
 
     /// The user of this address with the hash of their password, or `None` if there is none.
     async fn credentials(&self, email: &EmailAddress) -> Result<Option<Credentials>, StoreError>;
@@ -29,6 +32,10 @@ pub trait Users: Send + Sync {
 
     /// Changes the author's own profile, in one transaction with the command's key.
     async fn update(&self, command: Command<ProfilePatch>) -> Result<Committed<User>, UpdateUserError>;
+
+    /// Changes what an account may do or what proves it, for the operator of the program, in one transaction. A new
+    /// password ends every session of the account at `now`. `None` if there is no account of this id.
+    async fn reissue(&self, id: UserId, change: AccountChange, now: Timestamp) -> Result<Option<User>, StoreError>;
 }
 
 /// An account to be added.
@@ -44,6 +51,8 @@ pub struct NewUser {
     pub role: Role,
     /// When.
     pub created_at: Timestamp,
+    /// Who makes it, if it is not the person.
+    pub by: Option<Author>,
 }
 
 /// A user and what proves them.
@@ -53,6 +62,15 @@ pub struct Credentials {
     pub user: User,
     /// The hash of their password.
     pub password: PasswordHash,
+}
+
+/// Changes to an account that only an operator makes; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AccountChange {
+    /// What it may do from now on.
+    pub role: Option<Role>,
+    /// The hash of a new password.
+    pub password: Option<PasswordHash>,
 }
 
 /// Changes to a profile; what is `None` stays.
@@ -67,7 +85,7 @@ pub struct ProfilePatch {
 /// Why no account was added.
 #[derive(Debug, Clone, Error)]
 pub enum AddUserError {
-    /// Somebody has this address.
+    /// An account has this address.
     #[error("the e-mail address is taken")]
     EmailTaken,
     /// The store failed.
@@ -78,7 +96,7 @@ pub enum AddUserError {
 /// Why a profile was not changed.
 #[derive(Debug, Clone, Error)]
 pub enum UpdateUserError {
-    /// Somebody else has this address.
+    /// Another account has this address.
     #[error("the e-mail address is taken")]
     EmailTaken,
     /// The author's account is gone.

@@ -5,12 +5,13 @@ use std::collections::{BTreeSet, HashMap};
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::{EventId, UserId, Version};
+use crate::{EventId, Timeline, UserId, Version};
 
 /// Confirms versions.
 ///
-/// Every transaction that changes a row raises its version, so two readings of an equal version
-/// have read equal rows.
+/// Every transaction that changes a row raises its version, and every promotion of a standby raises the versions of
+/// all rows, so two readings of an equal version have read equal rows. Timelines never go back: once an answer was
+/// of one, an answer of an earlier one is refused as unavailable.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Versions: Send + Sync {
@@ -18,7 +19,7 @@ pub trait Versions: Send + Sync {
     async fn confirm(&self, question: &VersionQuestion) -> Result<VersionAnswer, StoreError>;
 }
 
-/// Which versions somebody wants to know.
+/// Which versions are asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VersionQuestion {
     /// That of the programme as a whole.
@@ -41,10 +42,12 @@ impl VersionQuestion {
 /// The versions at one instant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VersionAnswer {
+    /// The timeline of the database that answered: that of every version here.
+    pub timeline: Timeline,
     /// That of the programme, if asked for: raised when an event is added, edited or deleted, sells
     /// out or has seats again. While it stays, no list changes its events, except one by free seats.
     pub catalogue: Option<Version>,
-    /// Those of the events, deleted ones included; an id nobody ever had is missing.
+    /// Those of the events, deleted ones included; an id that no event ever had is missing.
     pub events: HashMap<EventId, EventStamp>,
     /// The sum of the versions of each user's registrations: it grows with every change of any of
     /// them. A user without registrations is missing.

@@ -1,0 +1,114 @@
+//! Whether seats and registrations agree, the programme with its events, and every value with the rules of the API.
+
+use async_trait::async_trait;
+use domain::RegistrationStatus;
+use domain::ports::{Audit, CountAstray, Inconsistency, InvalidValue, SeatsAstray, StoreError};
+use sea_orm::{ConnectionTrait, DatabaseConnection, FromQueryResult, QueryResult, Statement, TransactionTrait};
+
+use crate::Sql;
+use crate::access::engine::Engine;
+use crate::access::error::failed;
+use crate::tables::rows::Row;
+
+#[async_trait]
+impl Audit for Sql {
+    async fn inconsistencies(&self) -> Result<Vec<Inconsistency>, StoreError> {
+        let pools = &self.0.pools;
+        self.without_deadline(inconsistencies(pools.present().reader.clone(), pools.engine())).await
+    }
+}
+
+#[derive(FromQueryResult)]
+struct Found {
+    id: i64,
+    total_seats: i64,
+    available_seats: i64,
+    confirmed: i64,
+    deleted: i64,
+}
+
+/// Where the programme is a table, and not a view of the events, it may list others than there are.
+const LISTED_OTHERWISE: &str = "SELECT COALESCE(expected.event_id, listed.event_id) AS id \
+    FROM programme_expected AS expected FULL JOIN programme AS listed ON listed.event_id = expected.event_id \
+    WHERE (listed.date, listed.title_folded, listed.has_seats) \
+        IS DISTINCT FROM (expected.date, expected.title_folded, expected.has_seats) \
+    ORDER BY 1";
+
+const COUNTED_OTHERWISE: &str = "SELECT CAST(scale AS bigint) AS scale, CAST(span AS bigint) AS span, \
+        CAST(SUM(standing) AS bigint) AS excess, CAST(SUM(with_seats) AS bigint) AS excess_with_seats \
+    FROM (SELECT scale, span, standing, with_seats FROM programme_counts UNION ALL \
+        SELECT scale, span, -standing, -with_seats FROM programme_counted) AS counts \
+    GROUP BY scale, span HAVING SUM(standing) <> 0 OR SUM(with_seats) <> 0 ORDER BY 1, 2";
+
+/// The tables refuse such values, except for those that were there before them.
+const INVALID_VALUES: &str =
+    "SELECT table_name, id, column_name, fault FROM invalid_values ORDER BY table_name, id, column_name";
+
+async fn inconsistencies(db: DatabaseConnection, engine: Engine) -> Result<Vec<Inconsistency>, StoreError> {
+    let mut found = seats_astray(&db, engine).await?;
+    if engine == Engine::Postgres {
+        for row in without_deadline(&db, Statement::from_string(engine.backend(), LISTED_OTHERWISE)).await? {
+            let id: i64 = row.try_get("", "id").map_err(failed)?;
+            found.push(Inconsistency::Listing { event: Row { table: "programme", id }.event_id("event_id", id)? });
+        }
+    }
+    for row in without_deadline(&db, Statement::from_string(engine.backend(), COUNTED_OTHERWISE)).await? {
+        let number = |name: &str| row.try_get::<i64>("", name).map_err(failed);
+        let scale = number("scale")?;
+        found.push(Inconsistency::Count(CountAstray {
+            first_day: number("span")? << scale,
+            days: 1 << scale,
+            excess: number("excess")?,
+            excess_with_seats: number("excess_with_seats")?,
+        }));
+    }
+    for row in without_deadline(&db, Statement::from_string(engine.backend(), INVALID_VALUES)).await? {
+        let text = |name: &str| row.try_get::<String>("", name).map_err(failed);
+        found.push(Inconsistency::Value(InvalidValue {
+            table: text("table_name")?,
+            row: row.try_get("", "id").map_err(failed)?,
+            column: text("column_name")?,
+            fault: text("fault")?,
+        }));
+    }
+    Ok(found)
+}
+
+async fn seats_astray(db: &DatabaseConnection, engine: Engine) -> Result<Vec<Inconsistency>, StoreError> {
+    let sql = "SELECT event.id, CAST(event.total_seats AS bigint) AS total_seats, \
+                      CAST(event.available_seats AS bigint) AS available_seats, \
+                      COALESCE(held.confirmed, CAST(0 AS bigint)) AS confirmed, \
+                      CAST(CASE WHEN event.deleted_at IS NULL THEN 0 ELSE 1 END AS bigint) AS deleted \
+               FROM events AS event \
+               LEFT JOIN (SELECT event_id, COUNT(*) AS confirmed FROM registrations WHERE status = $1 \
+                          GROUP BY event_id) AS held ON held.event_id = event.id \
+               WHERE event.available_seats <> event.total_seats - COALESCE(held.confirmed, 0) \
+                  OR (event.deleted_at IS NOT NULL AND held.confirmed > 0) \
+               ORDER BY event.id";
+    let confirmed = RegistrationStatus::Confirmed.as_str();
+    let statement = Statement::from_sql_and_values(engine.backend(), sql, [confirmed.into()]);
+    let rows = without_deadline(db, statement).await?;
+    rows.iter()
+        .map(|row| {
+            let found = Found::from_query_result(row, "").map_err(failed)?;
+            Ok(Inconsistency::Seats(SeatsAstray {
+                event: Row { table: "events", id: found.id }.event_id("id", found.id)?,
+                total_seats: found.total_seats,
+                available_seats: found.available_seats,
+                confirmed: found.confirmed,
+                deleted: found.deleted != 0,
+            }))
+        })
+        .collect()
+}
+
+/// One statement, and so one snapshot. It reads everything, and takes the time it needs.
+async fn without_deadline(db: &DatabaseConnection, statement: Statement) -> Result<Vec<QueryResult>, StoreError> {
+    let tx = db.begin().await.map_err(failed)?;
+    if statement.db_backend == Engine::Postgres.backend() {
+        tx.execute_unprepared("SET LOCAL statement_timeout = 0").await.map_err(failed)?;
+    }
+    let rows = tx.query_all_raw(statement).await.map_err(failed)?;
+    tx.commit().await.map_err(failed)?;
+    Ok(rows)
+}
