@@ -43,6 +43,7 @@ mod m20261130_000010_refuse_invalid_values;
 mod m20261130_000011_share_registration_numbers;
 mod m20261130_000012_create_facts;
 mod m20261130_000013_create_webhooks;
+mod m20261130_000014_create_mails;
 mod rules;
 mod triggers;
 
@@ -69,6 +70,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261130_000011_share_registration_numbers::Migration),
             Box::new(m20261130_000012_create_facts::Migration),
             Box::new(m20261130_000013_create_webhooks::Migration),
+            Box::new(m20261130_000014_create_mails::Migration),
         ]
     }
 }

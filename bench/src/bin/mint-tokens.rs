@@ -28,6 +28,7 @@ fn main() -> anyhow::Result<()> {
             name: PersonName::parse("Load")?,
             email: EmailAddress::parse(&format!("load-{id}@example.com"))?,
             role: Role::User,
+            notifications: true,
             created_at: now,
         };
         let token = tokens.issue(&user, now).map_err(|cause| anyhow::anyhow!("{cause}"))?;

@@ -20,6 +20,7 @@ mod tables;
 mod sample;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use domain::ports::{Clock, SeatChanges, StoreError};
@@ -62,8 +63,12 @@ struct Parts {
     /// Facts were written that wait to be projected.
     written: Notify,
     projection: Projection,
-    /// Deliveries were queued.
+    /// Facts were projected, for each channel that tells them.
     queued: Notify,
+    projected: Notify,
+    mailed: Notify,
+    /// Whether people are told of their seats by mail.
+    queues_mail: AtomicBool,
     /// What this process is called in leases.
     holder: String,
     /// Where the work is done, whatever runtime asks for it.
@@ -90,6 +95,9 @@ impl Sql {
             written: Notify::new(),
             projection: Projection::default(),
             queued: Notify::new(),
+            projected: Notify::new(),
+            mailed: Notify::new(),
+            queues_mail: AtomicBool::new(false),
             holder: Uuid::new_v4().to_string(),
             runtime: Handle::current(),
         })))
@@ -98,6 +106,11 @@ impl Sql {
     /// Announces committed changes of seats there from now on. Only the first call counts.
     pub fn announce_to(&self, changes: Arc<dyn SeatChanges>) {
         let _ = self.0.seat_changes.set(changes);
+    }
+
+    /// Queues mail from now on. Without this there is none, not even later.
+    pub fn queue_mail(&self) {
+        self.0.queues_mail.store(true, Ordering::Relaxed);
     }
 
     /// Announces what a committed transaction did, and has it projected. Of several changes of one event, the newest says

@@ -30,6 +30,8 @@ pub struct AdminServices {
     pub database: Arc<dyn Probe>,
     /// Redis, if there is one, to be asked whether it answers.
     pub redis: Option<Arc<dyn Probe>>,
+    /// The broker, if there is one, to be asked whether it answers.
+    pub broker: Option<Arc<dyn Probe>>,
     /// The rest of the instance.
     pub inside: Arc<dyn Inside>,
     /// What has been counted.
@@ -105,13 +107,14 @@ async fn live() -> HttpResponse {
 
 /// As `/health/ready` of the API, with everything that may be the reason.
 async fn ready(services: Data<AdminServices>, draining: Data<Draining>, begun: Data<Instant>) -> HttpResponse {
-    let (database, redis, pending) = futures_util::join!(
+    let (database, redis, broker, pending) = futures_util::join!(
         health(Some(&*services.database), services.probe),
         health(services.redis.as_deref(), services.probe),
+        health(services.broker.as_deref(), services.probe),
         tokio::time::timeout(services.probe, services.inside.pending_migrations()),
     );
     let stopping = draining.has_begun();
-    let (status, name) = match ReadyState::of(stopping, database.state, redis.state) {
+    let (status, name) = match ReadyState::of(stopping, database.state, [redis.state, broker.state]) {
         None => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         Some(ReadyState::Degraded) => (StatusCode::OK, "degraded"),
         Some(ReadyState::Ready) => (StatusCode::OK, "ready"),
@@ -121,7 +124,7 @@ async fn ready(services: Data<AdminServices>, draining: Data<Draining>, begun: D
         stopping,
         version: env!("CARGO_PKG_VERSION"),
         uptime_secs: begun.elapsed().as_secs(),
-        dependencies: Dependencies { database, redis },
+        dependencies: Dependencies { database, redis, broker },
         pending_migrations: pending.ok().and_then(Result::ok),
         load: services.inside.load(),
     };
@@ -153,6 +156,7 @@ struct Details {
 struct Dependencies {
     database: Health,
     redis: Health,
+    broker: Health,
 }
 
 #[derive(Serialize)]

@@ -34,6 +34,8 @@ pub struct Services {
     pub database: Arc<dyn Probe>,
     /// Redis, if there is one, to be asked whether it answers.
     pub redis: Option<Arc<dyn Probe>>,
+    /// The broker that is told of what happens, if there is one, to be asked whether it answers.
+    pub broker: Option<Arc<dyn Probe>>,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
     /// What has been counted.

@@ -8,11 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{
-    AfterAttempt, Attempt, Clock, Deliveries, DueDelivery, SendFailed, WebhookAccepted, WebhookMessage, WebhookSender,
+    AfterAttempt, Attempt, Clock, Deliveries, DueDelivery, Job, Leases, SendFailed, WebhookAccepted, WebhookMessage,
+    WebhookSender,
 };
 use domain::{EventId, Timestamp, WebhookId};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+
+use crate::leader::Leader;
+use crate::retries::Schedule;
 
 /// How many deliveries may be under way for one webhook.
 const UNDER_WAY: usize = 4;
@@ -27,16 +31,11 @@ const KEPT: Duration = Duration::from_secs(30);
 const SETTLED: usize = 200;
 const SETTLE_WITHIN: Duration = Duration::from_millis(50);
 
-/// How long a process is the one that sends, and how often it says so.
-const LEASE: Duration = Duration::from_secs(15);
-const RENEWAL: Duration = Duration::from_secs(5);
-
 /// How long a store that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// When a delivery is tried again, by how often it was tried: seconds. After these, every 12 hours.
-const RETRIES: [u32; 7] = [5, 60, 5 * 60, 30 * 60, 2 * 3_600, 5 * 3_600, 10 * 3_600];
-const LAST_RETRY: u32 = 12 * 3_600;
+/// When a delivery is tried again: at last every 12 hours.
+const RETRIES: Schedule = Schedule(&[5, 60, 5 * 60, 30 * 60, 2 * 3_600, 5 * 3_600, 10 * 3_600, 12 * 3_600]);
 
 /// How often a delivery is tried.
 const ATTEMPTS: u32 = 14;
@@ -46,6 +45,7 @@ const FAILING_SECS: i64 = 5 * 24 * 3_600;
 
 /// Sends what is due, for as long as the program runs.
 pub struct Courier {
+    leader: Leader,
     deliveries: Arc<dyn Deliveries>,
     sender: Arc<dyn WebhookSender>,
     clock: Arc<dyn Clock>,
@@ -64,35 +64,30 @@ struct Queue {
 }
 
 impl Courier {
-    /// Sends what is due in `deliveries` by `sender`.
-    pub fn new(deliveries: Arc<dyn Deliveries>, sender: Arc<dyn WebhookSender>, clock: Arc<dyn Clock>) -> Self {
+    /// Sends what is due in `deliveries` by `sender`, while `leases` give it to this process to do.
+    pub fn new(
+        leases: Arc<dyn Leases>,
+        deliveries: Arc<dyn Deliveries>,
+        sender: Arc<dyn WebhookSender>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let (queues, sending, results) = (HashMap::new(), JoinSet::new(), Vec::new());
-        Self { deliveries, sender, clock, queues, sending, results }
+        let leader = Leader::new(leases, Job::Webhooks);
+        Self { leader, deliveries, sender, clock, queues, sending, results }
     }
 
     /// Never ends by itself.
     pub async fn run(mut self) {
-        let mut led = None::<Instant>;
         loop {
-            if led.is_none_or(|since| since.elapsed() >= RENEWAL) {
-                led = match self.deliveries.lead(LEASE).await {
-                    Ok(true) => Some(Instant::now()),
-                    Ok(false) => None,
-                    Err(error) => {
-                        tracing::debug!(%error, "no process could be found out to send deliveries");
-                        None
-                    }
-                };
-            }
-            if led.is_none() {
+            if self.leader.leads().await {
+                self.claim().await;
+            } else {
                 self.queues.values_mut().for_each(|queue| queue.waiting.clear());
                 if self.sending.is_empty() {
                     self.settle().await;
-                    sleep(RENEWAL).await;
+                    self.leader.follow().await;
                     continue;
                 }
-            } else {
-                self.claim().await;
             }
             self.start();
             self.advance().await;
@@ -240,19 +235,9 @@ fn judge(delivery: &DueDelivery, sent: Result<WebhookAccepted, SendFailed>, now:
     } else if tried >= ATTEMPTS {
         AfterAttempt::Failed
     } else {
-        AfterAttempt::Retry(now.plus_secs(pause_secs(tried, failed.retry_after, random)))
+        AfterAttempt::Retry(now.plus_secs(RETRIES.pause_secs(tried, failed.retry_after, random)))
     };
     attempt(delivery, now, failed.status, Some(&failed.reason), next)
-}
-
-/// How long to wait after so many attempts: the schedule, a fifth more or less, or longer if the receiver asks for it.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some hours, in seconds")]
-fn pause_secs(tried: u32, asked: Option<Duration>, random: f64) -> u32 {
-    let place = usize::try_from(tried).unwrap_or(usize::MAX).saturating_sub(1);
-    let usual = RETRIES.get(place).copied().unwrap_or(LAST_RETRY);
-    let spread = (f64::from(usual) * (0.8 + 0.4 * random)).round() as u32;
-    let asked = asked.map_or(0, |asked| u32::try_from(asked.as_secs()).unwrap_or(u32::MAX));
-    spread.max(asked)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! | [`bookings`] | signed in, admins | book, cancel, list |
 //! | [`history`] | signed in, admins | read what happened |
 //! | [`webhooks`], [`courier`] | admins, the program | who is told of it, and the telling |
+//! | [`publication`], [`postman`] | the program | telling the broker, and telling people by mail |
 //! | [`profile`] | signed in | show and change oneself |
 //! | [`live_seats`] | all clients | watch the seats of events |
 //!
@@ -21,8 +22,12 @@ pub mod bookings;
 pub mod catalogue;
 pub mod courier;
 pub mod history;
+mod leader;
 pub mod live_seats;
+pub mod postman;
 pub mod profile;
+pub mod publication;
+mod retries;
 pub mod webhooks;
 
 pub use access::{Access, AccessError, Admin, Bearer, SignedIn};
@@ -34,5 +39,7 @@ pub use catalogue::Catalogue;
 pub use courier::Courier;
 pub use history::{EventHistoryError, HistoryReader};
 pub use live_seats::{LiveSeats, SeatState, Watch};
+pub use postman::Postman;
 pub use profile::{Profile, ShowProfileError};
+pub use publication::Publication;
 pub use webhooks::{WebhookDraft, WebhookError, WebhookRegistry, WebhookWithSecret};

@@ -21,7 +21,7 @@ use application::{
 use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, SharedUsers, Tiered};
 use chrono::TimeDelta;
 use domain::ports::{
-    Clock, Events, Outbox, Passwords, Probe, Registrations, SeatChanges, Sessions, StoreError, Tokens, Users,
+    Clock, Events, Leases, Outbox, Passwords, Probe, Registrations, SeatChanges, Sessions, StoreError, Tokens, Users,
     WebhookSender,
 };
 use domain::{PersonName, Timestamp, User};
@@ -66,6 +66,8 @@ const KEYS_KEPT: TimeDelta = TimeDelta::days(7);
 const STOP_WITHIN: Duration = Duration::from_secs(27);
 /// How long before the listener closes no connection is made any more, so that those that were made are accepted.
 const ACCEPT_WITHIN: Duration = Duration::from_millis(250);
+/// How long giving up leases may take.
+const RELEASE_WITHIN: Duration = Duration::from_secs(1);
 /// How long closing the database's connections may take.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -127,6 +129,11 @@ impl Running {
             self.handle.stop(false).await;
         }
         self.jobs.shutdown().await;
+        // Another instance goes on at once with what this one did.
+        let released = timeout(RELEASE_WITHIN, self.sql.release_all()).await;
+        if let Ok(Err(error)) = released {
+            tracing::debug!(%error, "leases were not released: they end by themselves");
+        }
         if timeout(CLOSE_WITHIN, self.sql.close()).await.is_err() {
             tracing::warn!("the database did not let its connections go in time");
         }
@@ -202,12 +209,14 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     let own_listener = listener.try_clone()?;
     let draining = Draining::default();
     let redis = redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>);
+    let broker: Option<Arc<dyn Probe>> = None;
     let admin = match settings.http.admin_port {
         None => None,
         Some(port) => {
             let services = AdminServices {
                 database: Arc::new(sql.clone()),
                 redis: redis.clone(),
+                broker: broker.clone(),
                 inside: Arc::clone(&gauges) as Arc<dyn Inside>,
                 metrics: Arc::clone(&gauges) as Arc<dyn Metrics>,
                 probe: deadlines.probe,
@@ -232,6 +241,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
         profile: use_cases.profile,
         database: Arc::new(sql.clone()),
         redis,
+        broker,
         clock: Arc::clone(&clock),
         metrics: Arc::clone(&gauges) as Arc<dyn Metrics>,
         traces: settings.traces.endpoint.is_some().then(|| Arc::new(TraceContext) as Arc<dyn api::Traces>),
@@ -272,7 +282,8 @@ fn start_jobs(
     let watched = sql.clone();
     jobs.spawn(async move { watched.watch().await });
     jobs.spawn(application::history::project(Arc::new(sql.clone())));
-    jobs.spawn(Courier::new(Arc::new(sql.clone()), sender, Arc::clone(&clock)).run());
+    let store = Arc::new(sql.clone());
+    jobs.spawn(Courier::new(store.clone(), store, sender, Arc::clone(&clock)).run());
     jobs.spawn(keep_metrics(metrics));
     jobs.spawn(purge_regularly(sql.clone(), clock, settings.news.history_kept));
     jobs

@@ -61,6 +61,10 @@ id!(
     /// Names a delivery to a webhook.
     DeliveryId
 );
+id!(
+    /// Names a mail that is to be sent.
+    MailId
+);
 
 #[cfg(test)]
 mod tests {

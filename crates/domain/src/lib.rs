@@ -47,7 +47,7 @@ pub use event::{Event, EventDraft, EventPatch, Precondition, RevisionRefused, Se
 pub use fact::{Fact, FactId, FactPattern, FactType};
 pub use filter::{EventFilter, EventOrder, EventSort, TitleSearch};
 pub use happening::Happening;
-pub use id::{DeliveryId, EventId, RegistrationId, SessionId, UserId, WebhookId};
+pub use id::{DeliveryId, EventId, MailId, RegistrationId, SessionId, UserId, WebhookId};
 pub use invalid::Invalid;
 pub use mail::{Mail, MailKind};
 pub use page::{Page, PageNumber, PageRequest, PageSize};

@@ -100,6 +100,7 @@ pub fn user(number: u64) -> User {
         name: PersonName::parse("Ada").expect("a name"),
         email: email("ada@example.com"),
         role: Role::User,
+        notifications: true,
         created_at: now(),
     }
 }

@@ -38,6 +38,8 @@ pub struct User {
     pub email: EmailAddress,
     /// What the account may do.
     pub role: Role,
+    /// Whether the person is told of their seats by mail.
+    pub notifications: bool,
     /// When the person signed up.
     pub created_at: Timestamp,
 }

@@ -30,7 +30,7 @@ async fn every_change_leaves_one_fact_with_the_state_after_it(store: Arc<Store>)
     let booked = store.book(user.id, event.id).await.unwrap();
     store.cancel(user.id, event.id).await.unwrap();
     rename(&store, event.id, "Recital").await;
-    let patch = ProfilePatch { name: PersonName::parse("Grace").ok(), email: None };
+    let patch = ProfilePatch { name: PersonName::parse("Grace").ok(), email: None, notifications: None };
     Users::update(store.sql(), Command { by: user.id, once: None, what: patch }).await.unwrap();
 
     let facts: Vec<_> = all(&store).await.iter().map(Told::of).collect();
@@ -89,7 +89,7 @@ async fn a_refused_or_empty_change_leaves_no_fact(store: Arc<Store>) {
     store.book(user, event.id).await.unwrap_err();
     store.cancel(user, event.id).await.unwrap_err();
     rename(&store, event.id, "Concert").await;
-    let patch = ProfilePatch { name: PersonName::parse("Ada").ok(), email: None };
+    let patch = ProfilePatch { name: PersonName::parse("Ada").ok(), email: None, notifications: None };
     Users::update(store.sql(), Command { by: user, once: None, what: patch }).await.unwrap();
     assert_eq!(all(&store).await.len(), before);
 }

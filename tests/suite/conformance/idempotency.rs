@@ -117,7 +117,7 @@ async fn a_repeated_deletion_returns_the_same_number(store: Arc<Store>) {
 async fn a_profile_changed_again_under_its_key_keeps_later_changes(store: Arc<Store>) {
     let user = store.user().await;
     let rename = |name: &str, key| {
-        let what = ProfilePatch { name: Some(PersonName::parse(name).unwrap()), email: None };
+        let what = ProfilePatch { name: Some(PersonName::parse(name).unwrap()), email: None, notifications: None };
         store.users.update(Command { by: user.id, once: once(key, 1), what })
     };
     let first = rename("Grace", "k").await.unwrap();
@@ -148,7 +148,7 @@ async fn a_key_of_another_request_is_refused_and_does_nothing(store: Arc<Store>)
     let what = DeleteEvent { event: event.id, precondition: Precondition::Any };
     let deleted = store.events.delete(Command { by: admin.into(), once: key(), what }).await;
     assert!(matches!(deleted, Err(DeleteEventError::Key(KeyConflict::Reused))), "{deleted:?}");
-    let what = ProfilePatch { name: Some(PersonName::parse("Grace").unwrap()), email: None };
+    let what = ProfilePatch { name: Some(PersonName::parse("Grace").unwrap()), email: None, notifications: None };
     let renamed = store.users.update(Command { by: admin, once: key(), what }).await;
     assert!(matches!(renamed, Err(UpdateUserError::Key(KeyConflict::Reused))), "{renamed:?}");
 

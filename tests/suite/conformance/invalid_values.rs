@@ -356,7 +356,7 @@ async fn texts_are_read_mended_and_named(home: Home) {
     for (id, name) in [(1, "Bell\u{7}"), (2, "")] {
         let id = user_id(id);
         assert_eq!(Users::find(&sql, id).await.unwrap().unwrap().name.as_str(), name);
-        let what = ProfilePatch { name: PersonName::parse("Ada").ok(), email: None };
+        let what = ProfilePatch { name: PersonName::parse("Ada").ok(), email: None, notifications: None };
         let renamed = Users::update(&sql, Command { by: id, once: None, what }).await.unwrap().outcome;
         assert_eq!(renamed.name.as_str(), "Ada");
     }
@@ -392,7 +392,12 @@ async fn a_bad_row_can_be_booked_changed_elsewhere_and_deleted(home: Home) {
     assert_eq!((changed.title.as_str(), changed.venue.as_str()), ("Mended", ""));
     assert_eq!(Events::find(&sql, event).await.unwrap().as_deref(), Some(&changed));
     let email = EmailAddress::parse("ada@example.org").ok();
-    Users::update(&sql, Command { by: user, once: None, what: ProfilePatch { name: None, email } }).await.unwrap();
+    Users::update(
+        &sql,
+        Command { by: user, once: None, what: ProfilePatch { name: None, email, notifications: None } },
+    )
+    .await
+    .unwrap();
 
     let what = DeleteEvent { event, precondition: Precondition::OneOf(vec![changed.version]) };
     assert_eq!(Events::delete(&sql, by_them(user, what)).await.unwrap().outcome.cancelled_registrations, 1);
@@ -422,13 +427,13 @@ async fn addresses_get_lower_case_where_they_can(home: Home) {
     assert_eq!(sql.inconsistencies().await.unwrap(), expected);
 
     // Account 2 gives the address up. It still belongs to account 3, which has it with capitals.
-    let what = ProfilePatch { name: None, email: EmailAddress::parse("bob@example.org").ok() };
+    let what = ProfilePatch { name: None, email: EmailAddress::parse("bob@example.org").ok(), notifications: None };
     Users::update(&sql, Command { by: user_id(2), once: None, what }).await.unwrap();
     let bob = email("bob@example.com");
     assert_eq!(sql.credentials(&bob).await.unwrap().unwrap().user.id.get(), 3);
     let again = sql.add(new_user("bob@example.com", Role::User, at("2030-01-01T00:00:00Z"))).await;
     assert!(matches!(again, Err(domain::ports::AddUserError::EmailTaken)), "{again:?}");
-    let what = ProfilePatch { name: None, email: Some(bob.clone()) };
+    let what = ProfilePatch { name: None, email: Some(bob.clone()), notifications: None };
     let taken = Users::update(&sql, Command { by: user_id(1), once: None, what: what.clone() }).await;
     assert!(matches!(taken, Err(domain::ports::UpdateUserError::EmailTaken)), "{taken:?}");
     Users::update(&sql, Command { by: user_id(3), once: None, what }).await.unwrap();

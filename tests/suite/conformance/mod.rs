@@ -39,6 +39,7 @@ macro_rules! on_every_store {
 mod audit;
 mod bodies;
 mod bookings;
+mod channels;
 mod desk;
 mod events;
 mod history;

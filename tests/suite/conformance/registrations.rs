@@ -132,8 +132,11 @@ async fn an_attendee_is_shown_with_their_present_profile(store: Arc<Store>) {
     let attendee =
         || async { store.registrations.of_event(event, ALL, page(1, 100)).await.unwrap().unwrap().rows.remove(0).user };
     attendee().await;
-    let what =
-        ProfilePatch { name: Some(PersonName::parse("Grace").unwrap()), email: Some(email("grace@example.com")) };
+    let what = ProfilePatch {
+        name: Some(PersonName::parse("Grace").unwrap()),
+        email: Some(email("grace@example.com")),
+        notifications: None,
+    };
     store.users.update(Command { by: user, once: None, what }).await.unwrap();
     let shown = attendee().await;
     assert_eq!((shown.name.as_str(), shown.email.as_str()), ("Grace", "grace@example.com"));

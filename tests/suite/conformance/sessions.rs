@@ -34,7 +34,7 @@ async fn a_token_is_exchanged_for_the_next_and_returns_its_user(store: Arc<Store
 async fn a_rotation_returns_the_present_user(store: Arc<Store>) {
     let user = store.user().await;
     open(&store, user.id, 1).await;
-    let what = ProfilePatch { name: Some(PersonName::parse("Grace").unwrap()), email: None };
+    let what = ProfilePatch { name: Some(PersonName::parse("Grace").unwrap()), email: None, notifications: None };
     let renamed = store.users.update(Command { by: user.id, once: None, what }).await.unwrap().outcome;
     store.run_sql(&format!("UPDATE users SET role = 'admin' WHERE id = {}", user.id)).await.unwrap();
     let told = rotate(&store, 1, 2).await.unwrap();

@@ -29,7 +29,8 @@ async fn an_account_is_found_by_id_and_by_address(store: Arc<Store>) {
     for (role, email) in [(Role::User, "ada@example.com"), (Role::Admin, "grace@example.com")] {
         let new = new_user(email, role, store.now());
         let user = store.users.add(new.clone()).await.unwrap();
-        let expected = User { id: user.id, name: new.name, email: new.email, role, created_at: store.now() };
+        let expected =
+            User { id: user.id, name: new.name, email: new.email, role, notifications: true, created_at: store.now() };
         assert_eq!(user, expected);
         assert_eq!(store.users.find(user.id).await.unwrap(), Some(expected.clone()));
         let created_at = user.created_at;
@@ -75,12 +76,23 @@ async fn a_profile_is_changed_in_part_or_in_whole(store: Arc<Store>) {
     let email = email("grace@example.com");
     for (what, expected) in [
         (ProfilePatch::default(), user.clone()),
-        (ProfilePatch { name: Some(name.clone()), email: None }, User { name: name.clone(), ..user.clone() }),
         (
-            ProfilePatch { name: None, email: Some(email.clone()) },
+            ProfilePatch { name: Some(name.clone()), email: None, notifications: None },
+            User { name: name.clone(), ..user.clone() },
+        ),
+        (
+            ProfilePatch { name: None, email: Some(email.clone()), notifications: None },
             User { name: name.clone(), email: email.clone(), ..user.clone() },
         ),
-        (ProfilePatch { name: Some(user.name.clone()), email: Some(user.email.clone()) }, user.clone()),
+        (
+            ProfilePatch { name: Some(user.name.clone()), email: Some(user.email.clone()), notifications: None },
+            user.clone(),
+        ),
+        (
+            ProfilePatch { notifications: Some(false), ..ProfilePatch::default() },
+            User { notifications: false, ..user.clone() },
+        ),
+        (ProfilePatch { notifications: Some(true), ..ProfilePatch::default() }, user.clone()),
     ] {
         let updated = store.users.update(Command { by: user.id, once: None, what }).await.unwrap();
         assert_eq!((updated.outcome, updated.replayed), (expected.clone(), false));
@@ -91,20 +103,24 @@ async fn a_profile_is_changed_in_part_or_in_whole(store: Arc<Store>) {
 
 async fn an_address_of_another_account_is_refused_and_nothing_changes(store: Arc<Store>) {
     let (user, other) = (store.user().await, store.user().await);
-    let what = ProfilePatch { name: Some(PersonName::parse("Grace").unwrap()), email: Some(other.email.clone()) };
+    let what = ProfilePatch {
+        name: Some(PersonName::parse("Grace").unwrap()),
+        email: Some(other.email.clone()),
+        notifications: None,
+    };
     for once in [None, once("k", 1)] {
         let refused = store.users.update(Command { by: user.id, once, what: what.clone() }).await;
         assert!(matches!(refused, Err(UpdateUserError::EmailTaken)), "{refused:?}");
     }
     assert_eq!(store.users.find(user.id).await.unwrap().as_ref(), Some(&user));
-    let free = ProfilePatch { name: None, email: Some(email("free@example.com")) };
+    let free = ProfilePatch { name: None, email: Some(email("free@example.com")), notifications: None };
     let done = store.users.update(Command { by: user.id, once: once("k", 1), what: free }).await.unwrap();
     assert!(!done.replayed, "a refusal is not kept");
 }
 
 async fn ones_own_address_is_not_taken(store: Arc<Store>) {
     let user = store.user().await;
-    let what = ProfilePatch { name: None, email: Some(user.email.clone()) };
+    let what = ProfilePatch { name: None, email: Some(user.email.clone()), notifications: None };
     assert_eq!(store.users.update(Command { by: user.id, once: None, what }).await.unwrap().outcome, user);
 }
 
@@ -112,7 +128,8 @@ async fn of_many_who_change_to_one_address_at_once_one_gets_it(store: Arc<Store>
     let email = email("wanted@example.com");
     let users = store.users(10).await;
     let answers = all_at_once(users.into_iter().map(|by| {
-        let (store, what) = (store.clone(), ProfilePatch { name: None, email: Some(email.clone()) });
+        let (store, what) =
+            (store.clone(), ProfilePatch { name: None, email: Some(email.clone()), notifications: None });
         async move { store.users.update(Command { by, once: None, what }).await }
     }))
     .await;
@@ -126,7 +143,7 @@ async fn every_change_of_one_profile_at_once_is_made(store: Arc<Store>) {
     let answers = all_at_once((0..20).map(|turn| {
         let (store, by) = (store.clone(), user.id);
         let name = Some(PersonName::parse(&format!("Ada {turn}")).unwrap());
-        let what = ProfilePatch { name, email: Some(email(&format!("ada{turn}@example.com"))) };
+        let what = ProfilePatch { name, email: Some(email(&format!("ada{turn}@example.com"))), notifications: None };
         async move { store.users.update(Command { by, once: once(&format!("k{turn}"), 1), what }).await }
     }))
     .await;
@@ -135,7 +152,7 @@ async fn every_change_of_one_profile_at_once_is_made(store: Arc<Store>) {
 }
 
 async fn an_account_that_is_gone_has_no_profile_to_change(store: Arc<Store>) {
-    let what = ProfilePatch { name: Some(PersonName::parse("Grace").unwrap()), email: None };
+    let what = ProfilePatch { name: Some(PersonName::parse("Grace").unwrap()), email: None, notifications: None };
     for once in [None, once("k", 1)] {
         let refused = store.users.update(Command { by: unknown_user(), once, what: what.clone() }).await;
         assert!(matches!(refused, Err(UpdateUserError::AuthorGone)), "{refused:?}");

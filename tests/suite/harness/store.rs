@@ -166,6 +166,11 @@ impl Store {
         &self.sql
     }
 
+    /// The same database as another process has it open.
+    pub async fn another(&self) -> Sql {
+        self.home.open(self.clock.clone()).await
+    }
+
     /// Has it announce changes of seats there.
     pub fn announce_to(&self, changes: Arc<dyn SeatChanges>) {
         self.sql.announce_to(changes);

@@ -144,7 +144,7 @@ async fn liveness_and_readiness_answer_the_state_of_the_dependencies(site: Site)
     let redis = if site.redis.is_some() { "up" } else { "not_configured" };
     assert_eq!(
         readiness(&api).await.expect(200).json(),
-        json!({ "status": "ready", "dependencies": { "database": "up", "redis": redis } })
+        json!({ "status": "ready", "dependencies": { "database": "up", "redis": redis, "broker": "not_configured" } })
     );
     api.stop().await;
 }
@@ -504,7 +504,7 @@ async fn a_lost_redis_makes_an_instance_degraded_but_no_request_fails() {
     let api = site.start().await;
     let admin = api.admin().await;
     let event = api.event(&admin, 5).await;
-    let degraded = json!({ "status": "degraded", "dependencies": { "database": "up", "redis": "down" } });
+    let degraded = json!({ "status": "degraded", "dependencies": { "database": "up", "redis": "down", "broker": "not_configured" } });
     let ready = async || api.get("/health/ready").send().await.json()["status"] == "ready";
 
     site.redis.as_mut().unwrap().kill();

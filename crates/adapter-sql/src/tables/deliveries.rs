@@ -27,26 +27,6 @@ const POLL: Duration = Duration::from_millis(500);
 
 #[async_trait]
 impl Deliveries for Sql {
-    async fn lead(&self, lasts: Duration) -> Result<bool, StoreError> {
-        if self.0.pools.engine() == Engine::Sqlite {
-            // A file has one process.
-            return Ok(true);
-        }
-        let (holder, secs) = (self.0.holder.clone(), lasts.as_secs_f64());
-        self.write("lead_deliveries", move |writing| lead(writing, holder, secs)).await
-    }
-
-    async fn resign(&self) -> Result<(), StoreError> {
-        let holder = self.0.holder.clone();
-        self.write("resign_deliveries", move |writing| async move {
-            let tx = writing.begin().await?;
-            let sql = "DELETE FROM leases WHERE name = 'webhooks' AND holder = $1";
-            let resigned = execute(&tx, writing.engine, sql, vec![holder.into()]).await;
-            tx.finish(resigned).await
-        })
-        .await
-    }
-
     async fn wait(&self) {
         let _ = timeout(POLL, self.0.queued.notified()).await;
     }
@@ -86,16 +66,6 @@ fn outcome(next: AfterAttempt) -> &'static str {
         AfterAttempt::Retry(_) => "retried",
         AfterAttempt::Failed | AfterAttempt::Disable => "failed",
     }
-}
-
-async fn lead(writing: Writing, holder: String, secs: f64) -> Result<bool, StoreError> {
-    let tx = writing.begin().await?;
-    let sql = "INSERT INTO leases (name, holder, until) \
-               VALUES ('webhooks', $1, clock_timestamp() + make_interval(secs => $2)) \
-               ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until \
-               WHERE leases.holder = excluded.holder OR leases.until < clock_timestamp() RETURNING holder";
-    let leads = query(&tx, writing.engine, sql, vec![holder.into(), secs.into()]).await;
-    tx.finish(leads.map(|rows| !rows.is_empty())).await
 }
 
 async fn claim(

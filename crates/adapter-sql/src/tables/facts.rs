@@ -10,7 +10,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use domain::happening::Change;
 use domain::ports::StoreError;
-use domain::{Description, Event, FactType, Happening, Registration, SeatSnapshot, Timestamp, UserId};
+use domain::{
+    Description, Event, EventId, EventTitle, FactType, Happening, MailKind, Registration, SeatSnapshot, Seats,
+    Timestamp, UserId, Venue, Version,
+};
 use serde::{Deserialize, Serialize};
 use uuid::{NoContext, Uuid};
 
@@ -19,6 +22,9 @@ const VERSION: u32 = 1;
 
 /// Characters of a description that a fact has at most.
 const DESCRIPTION_CHARS: usize = 4_000;
+
+/// Why a seat is cancelled whose event is deleted.
+const EVENT_DELETED: &str = "event_deleted";
 
 /// What one transaction did.
 #[derive(Debug, Serialize, Deserialize)]
@@ -208,7 +214,7 @@ impl Cancellations {
         let place = shared.add(event);
         let fact = FactShape {
             by: by.map(UserId::get),
-            cause: Some("event_deleted".to_owned()),
+            cause: Some(EVENT_DELETED.to_owned()),
             ..about_an_event(FactType::RegistrationCancelled, place, &event.into())
         };
         let (head, fact) = (json(&shared)?, json(&fact)?);
@@ -244,6 +250,8 @@ pub(crate) struct RenderedFact {
     pub(crate) user: Option<u64>,
     pub(crate) by: Option<u64>,
     pub(crate) body: String,
+    /// What its user is told by mail; of an event that moved, everybody who has a seat.
+    pub(crate) mail: Option<MailKind>,
 }
 
 /// The `CloudEvents` object of a fact, as every reader and receiver gets it.
@@ -376,9 +384,22 @@ impl FactShape {
             event: event_id,
             user,
             by: self.by,
+            mail: self.mail(),
             body: body.map_err(StoreError::fault)?,
             id,
         })
+    }
+
+    fn mail(&self) -> Option<MailKind> {
+        match FactType::from_name(&self.t)? {
+            FactType::RegistrationConfirmed => Some(MailKind::SeatConfirmed),
+            FactType::RegistrationCancelled if self.cause.as_deref() == Some(EVENT_DELETED) => {
+                Some(MailKind::EventDeleted)
+            }
+            FactType::RegistrationCancelled => Some(MailKind::SeatCancelled),
+            FactType::EventUpdated => self.moved.then_some(MailKind::EventMoved),
+            FactType::EventCreated | FactType::EventDeleted | FactType::UserCreated | FactType::UserUpdated => None,
+        }
     }
 
     fn event_data<'a>(&self, event: &'a EventShape) -> EventData<'a> {
@@ -395,4 +416,47 @@ impl FactShape {
             updated_at: time(event.updated_at),
         }
     }
+}
+
+/// As much of a `CloudEvents` object as is read again.
+#[derive(Deserialize)]
+struct Told {
+    sequence: Option<String>,
+    data: ToldData,
+}
+
+#[derive(Deserialize)]
+struct ToldData {
+    event: Option<ToldEvent>,
+}
+
+#[derive(Deserialize)]
+struct ToldEvent {
+    id: u64,
+    title: String,
+    description: Option<String>,
+    date: DateTime<Utc>,
+    venue: String,
+    total_seats: u32,
+    available_seats: u32,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// The event of a fact as it was then, from the fact's body. `None` if there is none.
+pub(crate) fn event_told(body: &str) -> Option<Event> {
+    let Told { sequence, data } = serde_json::from_str(body).ok()?;
+    let told = data.event?;
+    Some(Event {
+        id: EventId::new(told.id)?,
+        title: EventTitle::stored(&told.title),
+        description: told.description.as_deref().map(Description::stored),
+        starts_at: Timestamp::stored(told.date),
+        venue: Venue::stored(&told.venue),
+        seats: Seats::stored(told.total_seats, told.available_seats)?,
+        created_at: Timestamp::stored(told.created_at),
+        updated_at: Timestamp::stored(told.updated_at),
+        deleted_at: None,
+        version: Version::new(sequence?.parse().ok()?),
+    })
 }

@@ -28,9 +28,7 @@ const COLUMNS: &str = "position, at, fact_id, type, event_id, body";
 impl History for Sql {
     async fn page(&self, filter: &HistoryFilter, after: Position, limit: u32) -> Result<HistoryPage, HistoryError> {
         self.catch_up().await?;
-        let filter = filter.clone();
-        let found = self.browse("list_history", move |reading| page(reading, filter, after, limit)).await?;
-        found.ok_or(HistoryError::CursorExpired)
+        self.projected(filter.clone(), after, limit).await
     }
 
     async fn knows_event(&self, event: EventId) -> Result<bool, StoreError> {
@@ -45,8 +43,19 @@ impl History for Sql {
 }
 
 impl Sql {
+    /// A page of what is projected already.
+    pub(crate) async fn projected(
+        &self,
+        filter: HistoryFilter,
+        after: Position,
+        limit: u32,
+    ) -> Result<HistoryPage, HistoryError> {
+        let found = self.browse("list_history", move |reading| page(reading, filter, after, limit)).await?;
+        found.ok_or(HistoryError::CursorExpired)
+    }
+
     /// Projects what was committed by now.
-    async fn catch_up(&self) -> Result<(), StoreError> {
+    pub(crate) async fn catch_up(&self) -> Result<(), StoreError> {
         let until = Instant::now() + CATCH_UP;
         let newest = self.read("newest_facts", |reading| async move {
             let sql = "SELECT max(id) AS newest FROM facts";

@@ -14,6 +14,9 @@
 //! | `outbox` | facts made into history, in order, by one process |
 //! | `history` | pages of the history |
 //! | `webhooks`, `deliveries` | receivers of facts, and what is sent to each |
+//! | `mails` | mail that is to be sent |
+//! | `unpublished` | how far the broker was told the history |
+//! | `leases` | which process does what one process at a time may do |
 //! | `contents` | whether there is anything yet |
 
 pub(crate) mod account;
@@ -26,6 +29,8 @@ pub(crate) mod events;
 pub(crate) mod facts;
 pub(crate) mod history;
 pub(crate) mod idempotency;
+pub(crate) mod leases;
+pub(crate) mod mails;
 pub(crate) mod outbox;
 pub(crate) mod outcome;
 pub(crate) mod page;
@@ -33,6 +38,7 @@ pub(crate) mod programme;
 pub(crate) mod registrations;
 pub(crate) mod rows;
 pub(crate) mod sessions;
+pub(crate) mod unpublished;
 pub(crate) mod users;
 pub(crate) mod versions;
 pub(crate) mod webhooks;

@@ -5,13 +5,14 @@
 //! commits: its row's lock is held from before the row of facts is written until the commit.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::ports::{Outbox, Projected, StoreError};
-use domain::{FactType, Timestamp, Version};
+use domain::{FactType, MailKind, RegistrationStatus, Timestamp, Version};
 use metrics::counter;
 use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
 use tokio::time::timeout;
@@ -121,11 +122,21 @@ async fn project(writing: Writing, turn: Turn) -> Result<Projected, StoreError> 
         Ok(facts) => tx.finish(Ok(facts)).await?,
         Err(error) => return tx.finish(Err(error)).await,
     };
-    writing.sql.0.queued.notify_one();
+    for channel in [&writing.sql.0.queued, &writing.sql.0.projected, &writing.sql.0.mailed] {
+        channel.notify_one();
+    }
     for fact in &facts {
         counter!("facts_total", "type" => fact.kind.clone()).increment(1);
     }
     Ok(Projected { facts: facts.len(), more: true })
+}
+
+/// What a fact has people told by mail: one user, or all who have a seat at the event.
+struct Told {
+    kind: MailKind,
+    event: i64,
+    user: Option<i64>,
+    position: i64,
 }
 
 struct Projecting<'a> {
@@ -152,6 +163,9 @@ impl Projecting<'_> {
         self.add_months(&facts).await?;
         let first = self.insert(&facts).await?;
         self.queue_deliveries(first, &facts).await?;
+        if self.sql.0.queues_mail.load(Ordering::Relaxed) {
+            self.queue_mails(first, &facts).await?;
+        }
         let ids = self.engine.numbers(written.iter().map(|row| row.id));
         self.execute(&format!("DELETE FROM facts WHERE {}", self.engine.is_one_of("id", 1)), vec![ids]).await?;
         Ok(facts)
@@ -233,16 +247,16 @@ impl Projecting<'_> {
         Ok(positions.start)
     }
 
-    /// Queues each fact for the webhooks that want it: those that are enabled, and were there before it.
+    /// Queues each fact for the webhooks that want it: those that are enabled. Whoever adds or enables one has everything
+    /// projected before that was committed by then.
     async fn queue_deliveries(&self, first: i64, facts: &[RenderedFact]) -> Result<(), StoreError> {
-        let rows = self.query("SELECT id, types, created_at FROM webhooks WHERE enabled", Vec::new()).await?;
+        let rows = self.query("SELECT id, types FROM webhooks WHERE enabled", Vec::new()).await?;
         let mut queued = Vec::new();
         for row in &rows {
             let (id, types) = (column::<i64>(row, "id")?, patterns(&column::<String>(row, "types")?));
-            let created_at: DateTime<Utc> = column(row, "created_at")?;
             let is_wanted = |fact: &RenderedFact| {
                 let kind = FactType::from_name(&fact.kind);
-                fact.at >= created_at && kind.is_some_and(|kind| types.iter().any(|pattern| pattern.matches(kind)))
+                kind.is_some_and(|kind| types.iter().any(|pattern| pattern.matches(kind)))
             };
             queued.extend(facts.iter().zip(first..).filter(|(fact, _)| is_wanted(fact)).map(|one| (id, one)));
         }
@@ -265,6 +279,38 @@ impl Projecting<'_> {
             given.table()
         );
         self.execute(&sql, given.values()).await
+    }
+
+    /// Queues mail to whoever a fact is about, and to all who have a seat at an event that moved.
+    async fn queue_mails(&self, first: i64, facts: &[RenderedFact]) -> Result<(), StoreError> {
+        let now = self.tx.now().as_datetime();
+        let told = facts.iter().zip(first..).filter_map(|(fact, position)| {
+            Some(Told { kind: fact.mail?, event: stored(fact.event?), user: fact.user.map(stored), position })
+        });
+        let (personal, general): (Vec<_>, Vec<_>) = told.partition(|told| told.user.is_some());
+        if !personal.is_empty() {
+            let given = BulkRows::new(self.engine)
+                .texts("kind", personal.iter().map(|told| told.kind.as_str()))
+                .numbers("user_id", personal.iter().filter_map(|told| told.user))
+                .numbers("event_id", personal.iter().map(|told| told.event))
+                .numbers("position", personal.iter().map(|told| told.position))
+                .instants("at", std::iter::repeat_n(now, personal.len()));
+            let sql = format!(
+                "INSERT INTO mails (kind, user_id, event_id, position, next_attempt_at, created_at) \
+                 SELECT kind, user_id, event_id, position, at, at FROM {} ORDER BY position",
+                given.table()
+            );
+            self.execute(&sql, given.values()).await?;
+        }
+        for Told { kind, event, position, .. } in general {
+            let sql = "INSERT INTO mails (kind, user_id, event_id, position, next_attempt_at, created_at) \
+                       SELECT $1, user_id, event_id, $2, $3, $3 FROM registrations \
+                       WHERE event_id = $4 AND status = $5 ORDER BY id";
+            let confirmed = RegistrationStatus::Confirmed.as_str();
+            let values = vec![kind.as_str().into(), position.into(), now.into(), event.into(), confirmed.into()];
+            self.execute(sql, values).await?;
+        }
+        Ok(())
     }
 
     async fn query(&self, sql: &str, values: Vec<Value>) -> Result<Vec<QueryResult>, StoreError> {

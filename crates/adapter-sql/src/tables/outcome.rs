@@ -204,9 +204,16 @@ struct UserShape {
     name: String,
     email: String,
     role: String,
+    #[serde(default = "told_by_mail")]
+    notifications: bool,
     created_at: DateTime<Utc>,
     #[serde(default = "unnamed")]
     v: u32,
+}
+
+/// Of an outcome from before there was mail.
+fn told_by_mail() -> bool {
+    true
 }
 
 impl From<&User> for UserShape {
@@ -216,6 +223,7 @@ impl From<&User> for UserShape {
             name: user.name.as_str().to_owned(),
             email: user.email.as_str().to_owned(),
             role: user.role.as_str().to_owned(),
+            notifications: user.notifications,
             created_at: user.created_at.as_datetime(),
             v: VERSION,
         }
@@ -231,6 +239,7 @@ impl TryFrom<On<UserShape>> for User {
             name: PersonName::stored(&shape.name),
             email: EmailAddress::stored(&shape.email),
             role: Role::from_name(&shape.role).ok_or(Meaningless("role"))?,
+            notifications: shape.notifications,
             created_at: Timestamp::stored(shape.created_at),
         })
     }

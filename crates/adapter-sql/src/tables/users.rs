@@ -116,6 +116,7 @@ async fn add_in(tx: &Tx, user: NewUser) -> Result<User, AddUserError> {
         email: Set(user.email.as_str().into()),
         password: Set(user.password.expose().to_owned()),
         role: Set(user.role.as_str().to_owned()),
+        notifications: Set(true),
         created_at: Set(user.created_at.as_datetime()),
         ..Default::default()
     };
@@ -145,11 +146,12 @@ async fn update_in(tx: &Tx, command: &Command<ProfilePatch>) -> Result<Committed
     if let Some(replay) = idempotency::claim(tx, command).await? {
         return Ok(replay);
     }
-    let ProfilePatch { name, email } = &command.what;
+    let ProfilePatch { name, email, notifications } = &command.what;
     let (name, email) = (name.as_ref().map(PersonName::as_str), email.as_ref().map(EmailAddress::as_str));
     let revised = user::Profile {
         name: name.map_or_else(|| row.name.clone(), Text::from),
         email: email.map_or_else(|| row.email.clone(), Text::from),
+        notifications: notifications.unwrap_or(row.notifications),
         ..row.clone()
     };
     let user = User::try_from(revised.clone())?;
@@ -159,6 +161,7 @@ async fn update_in(tx: &Tx, command: &Command<ProfilePatch>) -> Result<Committed
         let changed = user::ActiveModel {
             name: name.map_or(NotSet, |name| Set(name.into())),
             email: email.map_or(NotSet, |email| Set(email.into())),
+            notifications: notifications.map_or(NotSet, Set),
             ..Default::default()
         };
         match user::Entity::update_many().set(changed).filter(user::Column::Id.eq(row.id)).exec(&**tx).await {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use async_trait::async_trait;
-use domain::ports::{CreateWebhookError, History, HistoryFilter, OrderDeliveryError, Position, StoreError, Webhooks};
+use domain::ports::{CreateWebhookError, OrderDeliveryError, StoreError, Webhooks};
 use domain::webhook::MAX_WEBHOOKS;
 use domain::{
     Command, Committed, Delivery, DeliveryId, DeliveryStatus, FactId, FactPattern, FactType, NewWebhook, Page,
@@ -36,10 +36,15 @@ impl Webhooks for Sql {
     }
 
     async fn create(&self, command: Command<NewWebhook>) -> Result<Committed<Webhook>, CreateWebhookError> {
+        // What was committed by now is none of its business.
+        self.catch_up().await?;
         self.write("create_webhook", move |writing| create(writing, command)).await
     }
 
     async fn update(&self, id: WebhookId, patch: WebhookPatch) -> Result<Option<Webhook>, StoreError> {
+        if patch.enabled == Some(true) {
+            self.catch_up().await?;
+        }
         self.write("update_webhook", move |writing| update(writing, id, patch)).await
     }
 
@@ -79,9 +84,7 @@ impl Webhooks for Sql {
 
     async fn replay(&self, id: WebhookId, replay: Replay) -> Result<Option<u64>, OrderDeliveryError> {
         // Facts that are committed have to be in the history.
-        let newest = HistoryFilter { from: Some(replay.from), ..HistoryFilter::default() };
-        let looked = History::page(self, &newest, Position::START, 1).await;
-        looked.map_err(StoreError::fault)?;
+        self.catch_up().await?;
         let queued = self.write("replay_facts", move |writing| queue_again(writing, id, replay)).await;
         self.0.queued.notify_one();
         queued

@@ -36,7 +36,7 @@ async fn live() -> HttpResponse {
 /// Ready
 ///
 /// Whether the instance can be given work: the database answers, and the instance is not about to
-/// stop. A lost Redis costs speed only: `degraded`, but ready. Answered within 2 seconds.
+/// stop. A lost Redis costs speed only, and of a lost broker facts wait: `degraded`, but ready. Answered within 2 seconds.
 #[utoipa::path(
     tag = "operations",
     operation_id = "checkReadiness",
@@ -46,11 +46,14 @@ async fn live() -> HttpResponse {
 #[get("/health/ready")]
 async fn ready(services: Data<Services>, draining: Data<Draining>, deadlines: Data<HttpDeadlines>) -> Reply {
     let within = deadlines.probe;
-    let (database, redis) =
-        futures_util::join!(probe(Some(&*services.database), within), probe(services.redis.as_deref(), within));
+    let (database, redis, broker) = futures_util::join!(
+        probe(Some(&*services.database), within),
+        probe(services.redis.as_deref(), within),
+        probe(services.broker.as_deref(), within),
+    );
     let stopping = draining.has_begun();
-    let dependencies = Dependencies { database, redis };
-    let Some(status) = ReadyState::of(stopping, database, redis) else {
+    let dependencies = Dependencies { database, redis, broker };
+    let Some(status) = ReadyState::of(stopping, database, [redis, broker]) else {
         let mut states = serde_json::json!(dependencies);
         states["stopping"] = stopping.into();
         return Err(Problem::not_ready(states));
@@ -109,7 +112,7 @@ struct Readiness {
     dependencies: Dependencies,
 }
 
-/// Whether everything is there, or what is missing costs speed only.
+/// Whether everything is there, or what is missing costs no answer.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ReadinessStatus)]
 #[serde(rename_all = "lowercase")]
@@ -119,12 +122,15 @@ pub(crate) enum ReadyState {
 }
 
 impl ReadyState {
-    /// Of an instance that may be stopping and has these dependencies; `None` if it is not ready.
-    pub(crate) fn of(stopping: bool, database: State, redis: State) -> Option<Self> {
-        match redis {
-            _ if stopping || database == State::Down => None,
-            State::Down => Some(Self::Degraded),
-            State::Up | State::NotConfigured => Some(Self::Ready),
+    /// Of an instance that may be stopping, with this database and others that it can do without; `None` if it is not
+    /// ready.
+    pub(crate) fn of(stopping: bool, database: State, others: [State; 2]) -> Option<Self> {
+        if stopping || database == State::Down {
+            None
+        } else if others.contains(&State::Down) {
+            Some(Self::Degraded)
+        } else {
+            Some(Self::Ready)
         }
     }
 }
@@ -134,6 +140,7 @@ impl ReadyState {
 struct Dependencies {
     database: State,
     redis: State,
+    broker: State,
 }
 
 /// The state of one dependency.

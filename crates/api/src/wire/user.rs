@@ -19,6 +19,8 @@ pub(crate) struct User {
     #[schema(format = Email, max_length = 254, example = "ada@example.com")]
     email: String,
     role: Role,
+    /// Whether the person is told of their seats by mail. Mail about the account itself is always sent.
+    notifications: bool,
     /// When the person signed up.
     #[schema(value_type = String, format = DateTime, max_length = 27, example = "2030-01-15T09:30:00Z")]
     created_at: Time,
@@ -48,6 +50,7 @@ impl From<&domain::User> for User {
             name: user.name.as_str().to_owned(),
             email: user.email.as_str().to_owned(),
             role: user.role.into(),
+            notifications: user.notifications,
             created_at: user.created_at.into(),
         }
     }
@@ -66,10 +69,19 @@ pub(crate) struct UpdateUser {
     #[garde(custom(sound))]
     #[schema(value_type = Option<String>, nullable = false, format = Email, min_length = 3, max_length = 254, example = "ada.king@example.com")]
     email: Given<EmailAddress>,
+    /// Whether to be told of one's seats by mail.
+    #[serde(default)]
+    #[garde(custom(sound))]
+    #[schema(value_type = Option<bool>, nullable = false, example = false)]
+    notifications: Given<bool>,
 }
 
 impl From<UpdateUser> for ProfilePatch {
     fn from(update: UpdateUser) -> Self {
-        Self { name: update.name.optional(), email: update.email.optional() }
+        Self {
+            name: update.name.optional(),
+            email: update.email.optional(),
+            notifications: update.notifications.optional(),
+        }
     }
 }

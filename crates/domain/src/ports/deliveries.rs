@@ -1,7 +1,6 @@
 //! Deliveries to webhooks, as the one process that sends them sees them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -13,12 +12,6 @@ use crate::{DeliveryId, EventId, FactId, Timestamp, WebhookId};
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Deliveries: Send + Sync {
-    /// Becomes or stays the process that sends, for this long from now by the clock of the store. Answers whether it is.
-    async fn lead(&self, lasts: Duration) -> Result<bool, StoreError>;
-
-    /// Lets another process send.
-    async fn resign(&self) -> Result<(), StoreError>;
-
     /// Waits until there may be something to send: a while at most.
     async fn wait(&self);
 

@@ -9,7 +9,9 @@ mod clock;
 mod deliveries;
 mod events;
 mod history;
+mod leases;
 mod mailer;
+mod mails;
 mod outbox;
 mod passwords;
 mod probe;
@@ -19,6 +21,7 @@ mod seat_changes;
 mod sessions;
 mod store;
 mod tokens;
+mod unpublished;
 mod users;
 mod versions;
 mod webhook_sender;
@@ -30,7 +33,9 @@ pub use clock::Clock;
 pub use deliveries::{AfterAttempt, Attempt, Deliveries, DueDelivery};
 pub use events::{CreateEventError, DeleteEventError, Events, UpdateEventError};
 pub use history::{History, HistoryError, HistoryFilter, HistoryPage, Position};
+pub use leases::{Job, Leases};
 pub use mailer::{MailFailed, Mailer};
+pub use mails::{AfterMail, DueMail, MailAttempt, Mails};
 pub use outbox::{Outbox, Projected};
 pub use passwords::{HashPermit, Passwords, PasswordsError};
 pub use probe::Probe;
@@ -40,6 +45,7 @@ pub use seat_changes::{Heard, SeatChanges, SeatListener};
 pub use sessions::{RotateError, Sessions};
 pub use store::{Cause, StoreError, Unavailable};
 pub use tokens::{AccessToken, InvalidToken, Tokens};
+pub use unpublished::Unpublished;
 pub use users::{AccountChange, AddUserError, Credentials, NewUser, ProfilePatch, UpdateUserError, Users};
 pub use versions::{EventStamp, VersionAnswer, VersionQuestion, Versions};
 pub use webhook_sender::{SendFailed, WebhookAccepted, WebhookMessage, WebhookSender, WebhookUrlRefused};
@@ -48,8 +54,9 @@ pub use webhooks::{CreateWebhookError, OrderDeliveryError, Webhooks};
 #[cfg(feature = "mock")]
 pub use {
     audit::MockAudit, bookings::MockBookings, clock::MockClock, deliveries::MockDeliveries, events::MockEvents,
-    history::MockHistory, mailer::MockMailer, outbox::MockOutbox, passwords::MockPasswords, probe::MockProbe,
-    publisher::MockPublisher, registrations::MockRegistrations, seat_changes::MockSeatChanges,
-    seat_changes::MockSeatListener, sessions::MockSessions, tokens::MockTokens, users::MockUsers,
-    versions::MockVersions, webhook_sender::MockWebhookSender, webhooks::MockWebhooks,
+    history::MockHistory, leases::MockLeases, mailer::MockMailer, mails::MockMails, outbox::MockOutbox,
+    passwords::MockPasswords, probe::MockProbe, publisher::MockPublisher, registrations::MockRegistrations,
+    seat_changes::MockSeatChanges, seat_changes::MockSeatListener, sessions::MockSessions, tokens::MockTokens,
+    unpublished::MockUnpublished, users::MockUsers, versions::MockVersions, webhook_sender::MockWebhookSender,
+    webhooks::MockWebhooks,
 };

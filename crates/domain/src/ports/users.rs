@@ -80,6 +80,8 @@ pub struct ProfilePatch {
     pub name: Option<PersonName>,
     /// A new address.
     pub email: Option<EmailAddress>,
+    /// Whether to tell the person of their seats by mail.
+    pub notifications: Option<bool>,
 }
 
 /// Why no account was added.

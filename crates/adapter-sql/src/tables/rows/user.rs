@@ -18,6 +18,7 @@ pub(crate) struct Model {
     pub(crate) email: Text,
     pub(crate) password: String,
     pub(crate) role: String,
+    pub(crate) notifications: bool,
     pub(crate) created_at: DateTimeUtc,
 }
 
@@ -41,6 +42,7 @@ pub(crate) struct Profile {
     pub(crate) name: Text,
     pub(crate) email: Text,
     pub(crate) role: String,
+    pub(crate) notifications: bool,
     pub(crate) created_at: DateTimeUtc,
 }
 
@@ -62,14 +64,15 @@ impl TryFrom<Profile> for User {
             name: PersonName::stored(row.name.as_str()),
             email: EmailAddress::stored(row.email.as_str()),
             role: role(&row.role, at)?,
+            notifications: row.notifications,
             created_at: Timestamp::stored(row.created_at),
         })
     }
 }
 
 impl From<Model> for Profile {
-    fn from(Model { id, name, email, password: _, role, created_at }: Model) -> Self {
-        Self { id, name, email, role, created_at }
+    fn from(Model { id, name, email, password: _, role, notifications, created_at }: Model) -> Self {
+        Self { id, name, email, role, notifications, created_at }
     }
 }
 
