@@ -8,8 +8,9 @@ use syn::visit::Visit;
 use syn::{Attribute, ItemMod, ItemUse, UseTree, Visibility};
 
 /// The crates whose files are looked at.
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
     "adapter-crypto",
+    "adapter-mail",
     "adapter-memory",
     "adapter-redis",
     "adapter-sql",

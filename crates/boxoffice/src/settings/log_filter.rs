@@ -7,9 +7,10 @@ use tracing_subscriber::filter::LevelFilter;
 use super::spelling;
 
 /// The targets of the program's own lines: requests, and the crates of the workspace.
-const TARGETS: [&str; 12] = [
+const TARGETS: [&str; 13] = [
     "access",
     "adapter_crypto",
+    "adapter_mail",
     "adapter_memory",
     "adapter_redis",
     "adapter_sql",
