@@ -1,7 +1,7 @@
 //! An event as an iCalendar file (RFC 5545), for a mail and for whoever asks for one.
 //!
-//! The file is written here, and read back in the tests by the crate `icalendar`: that crate's writer does not end for some
-//! titles that mix spaces with characters beyond ASCII, and leaves carriage returns as they are.
+//! The file is written here, and read back in the tests by the crate `icalendar`: that crate's writer does not end for
+//! some titles that mix spaces with characters beyond ASCII, and leaves carriage returns as they are.
 
 use std::fmt::Write as _;
 
@@ -13,8 +13,8 @@ use crate::sender::Sender;
 /// The greatest line, in octets, without its end.
 const MAX_LINE: usize = 75;
 
-/// How far each promotion of the database moves a sequence. A standby that lost fewer changes of an event than this still
-/// counts on from above.
+/// How far each promotion of the database moves a sequence. A standby that lost fewer changes of an event than this
+/// still counts on from above.
 const PER_PROMOTION: u64 = 1 << 16;
 
 /// Whether somebody goes to the event.
@@ -150,8 +150,8 @@ fn instant(at: Timestamp) -> String {
     written
 }
 
-/// A version as a signed number of 32 bits, the greatest integer of a calendar: it never falls while the database has its
-/// primary, and rises by more than a standby can usually have lost when another one is promoted.
+/// A version as a signed number of 32 bits, the greatest integer of a calendar: it never falls while the database has
+/// its primary, and rises by more than a standby can usually have lost when another one is promoted.
 fn sequence(event: &Event) -> i32 {
     let promotions = u64::from(event.version.timeline().get() - 1);
     let number = event.version.count().saturating_add(promotions.saturating_mul(PER_PROMOTION));

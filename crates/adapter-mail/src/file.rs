@@ -14,7 +14,8 @@ use crate::letters::{Letters, file_safe};
 
 /// Writes each mail into a file of its own, `20300115T120000Z-seat_confirmed-<id>.eml`.
 ///
-/// A mail that is sent again replaces its file. To find it the folder is read, which is nothing for a few thousand mails.
+/// A mail that is sent again replaces its file. To find it the folder is read, which is quick while there are no more
+/// than some thousand mails in it.
 pub struct FileMailer {
     folder: PathBuf,
     letters: Letters,

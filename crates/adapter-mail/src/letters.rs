@@ -55,8 +55,8 @@ impl Letters {
         self.clock.now()
     }
 
-    /// The letter of a mail. One whose recipient has no address is refused; one that cannot be written waits for whoever
-    /// mends the template.
+    /// The letter of a mail. One whose recipient has no address is refused; one that cannot be written waits for
+    /// whoever mends the template.
     pub(crate) fn write(&self, mail: &Mail) -> Result<Message, MailFailed> {
         let no_address = || MailFailed::Refused("the recipient's address is no e-mail address".to_owned());
         let to = address(&mail.to).ok_or_else(no_address)?;

@@ -11,9 +11,9 @@
 //! | `smtp_url`, `sender`, `public_url` | what the settings say, read once |
 //! | `failure` | what is said of a mail that was not taken, and whether that is for good |
 //!
-//! A new kind of mail is a `MailKind`, its line in `templates`, its two files in `templates/`, and what its calendar file
-//! says. This room must not decide what is sent, to whom, or when it is tried again. No address and no secret goes into a
-//! reason, and so no text of a mail server does.
+//! A new kind of mail is a `MailKind`, its line in `templates`, its two files in `templates/`, and what its calendar
+//! file says. This room must not decide what is sent, to whom, or when it is tried again. No address and no secret goes
+//! into a reason, and so no text of a mail server does.
 //!
 //! Why lettre, and what is ours: `docs/adr/0014-mail-goes-out-by-lettre.md`.
 

@@ -59,8 +59,8 @@ impl Sender {
 
 /// An address as lettre has it; `None` for what a store holds and is no address.
 ///
-/// lettre's own check refuses some that the domain's door takes, as two dots in a row. What that door takes is ASCII without
-/// spaces and brackets, so that it can stand in a command and in a header as it is.
+/// lettre's own check refuses some that the domain's door takes, as two dots in a row. What that door takes is ASCII
+/// without spaces and brackets, so that it can stand in a command and in a header as it is.
 pub(crate) fn address(address: &EmailAddress) -> Option<Address> {
     let parsed = EmailAddress::parse(address.as_str()).ok()?;
     let (local, host) = parsed.as_str().split_once('@')?;
