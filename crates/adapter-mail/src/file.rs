@@ -1,7 +1,7 @@
 //! The port `Mailer` over a folder: for trying things out, and for tests of whole programs.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -12,10 +12,8 @@ use tokio::task::spawn_blocking;
 use crate::failure::later;
 use crate::letters::{Letters, file_safe};
 
-/// Writes each mail into a file of its own, `20300115T120000Z-seat_confirmed-<id>.eml`.
-///
-/// A mail that is sent again replaces its file. To find it the folder is read, which is quick while there are no more
-/// than some thousand mails in it.
+/// Writes each mail into a file of its own, `20300115T120000Z-seat_confirmed-<id>.eml`, named by when there was something
+/// to say. A mail that is sent again replaces its file.
 pub struct FileMailer {
     folder: PathBuf,
     letters: Letters,
@@ -32,40 +30,24 @@ impl FileMailer {
 impl Mailer for FileMailer {
     async fn send(&self, mail: &Mail) -> Result<(), MailFailed> {
         let letter = self.letters.write(mail)?.formatted();
-        let instant = self.letters.now().as_datetime().format("%Y%m%dT%H%M%SZ-").to_string();
-        let name = format!("{}-{}.eml", mail.kind.as_str(), file_safe(&mail.id));
+        let instant = mail.at.as_datetime().format("%Y%m%dT%H%M%SZ");
+        let name = format!("{instant}-{}-{}.eml", mail.kind.as_str(), file_safe(&mail.id));
         let folder = self.folder.clone();
-        let written = spawn_blocking(move || write(&folder, &instant, &name, &letter)).await;
+        let written = spawn_blocking(move || write(&folder, &name, &letter)).await;
         let written = written.unwrap_or_else(|_| Err(io::Error::other("the thread that wrote it ended")));
         written.map_err(|error| later(&format!("the mail cannot be written into its folder: {}", error.kind())))
     }
 }
 
 /// Writes a file whole: whoever reads the folder finds all of it or nothing.
-fn write(folder: &Path, instant: &str, name: &str, letter: &[u8]) -> io::Result<()> {
+fn write(folder: &Path, name: &str, letter: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    let path = folder.join(earlier(folder, instant.len(), name)?.unwrap_or_else(|| format!("{instant}{name}")));
+    let path = folder.join(name);
     let unfinished = folder.join(format!(".{name}.tmp"));
-    let written = File::create(&unfinished).and_then(|mut file| {
-        file.write_all(letter)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, &path)
-    });
+    let written = fs::write(&unfinished, letter).and_then(|()| fs::rename(&unfinished, &path));
     if written.is_err() {
         // It may not be there; and of the two failures the first is told.
         let _ = fs::remove_file(&unfinished);
     }
     written
-}
-
-/// The file that the same mail has already: of this name behind whatever instant.
-fn earlier(folder: &Path, instant_len: usize, name: &str) -> io::Result<Option<String>> {
-    for entry in fs::read_dir(folder)? {
-        let file = entry?.file_name();
-        let found = file.to_str().filter(|file| !file.starts_with('.') && file.get(instant_len..) == Some(name));
-        if let Some(found) = found {
-            return Ok(Some(found.to_owned()));
-        }
-    }
-    Ok(None)
 }

@@ -50,11 +50,6 @@ impl Letters {
         &self.calendar
     }
 
-    /// The present instant, which is the date of a letter that is written now.
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
-    }
-
     /// The letter of a mail. One whose recipient has no address is refused; one that cannot be written waits for
     /// whoever mends the template.
     pub(crate) fn write(&self, mail: &Mail) -> Result<Message, MailFailed> {
@@ -78,7 +73,7 @@ impl Letters {
             .from(from)
             .to(Mailbox::new(Some(name).filter(|name| !name.is_empty()), to))
             .subject(one_line(&written.subject))
-            .date(system_time(self.now()))
+            .date(system_time(self.clock.now()))
             .message_id(Some(format!("<{}@{}>", file_safe(&mail.id), self.from.host())))
             // RFC 3834: nobody's absence is answered to a program.
             .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".to_owned()))

@@ -30,5 +30,5 @@ fn mail(kind: MailKind) -> Mail {
         ..sample::event(12)
     };
     let name = PersonName::parse("Ada Lovelace").unwrap();
-    Mail { id: "0197a5b0-7d11".to_owned(), to: sample::email("ada@example.org"), name, kind, event }
+    Mail { id: "0197a5b0-7d11".to_owned(), at: sample::now(), to: sample::email("ada@example.org"), name, kind, event }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use domain::ports::{AfterMail, Clock, DueMail, Job, Leases, MailAttempt, MailFailed, Mailer, Mails};
 use domain::{Timestamp, UserId};
 use futures_util::{StreamExt, stream};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::leader::Leader;
 use crate::retries::Schedule;
@@ -15,6 +15,10 @@ use crate::retries::Schedule;
 /// How many mails are taken together, and to how many people they are sent at once.
 const TAKEN: u32 = 100;
 const AT_ONCE: usize = 4;
+
+/// How many results are remembered together, and how long they wait for others.
+const SETTLED: usize = 50;
+const SETTLE_WITHIN: Duration = Duration::from_millis(100);
 
 /// How long a store that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -88,14 +92,33 @@ impl Postman {
         for mail in due {
             by_user.entry(mail.user).or_default().push(mail);
         }
-        let mut sent =
-            stream::iter(by_user.into_values().map(|mails| self.send_in_order(mails))).buffer_unordered(AT_ONCE);
-        while let Some(attempts) = sent.next().await {
-            // If this fails, they are due again after their lease: a mail may arrive twice, with one Message-ID.
-            if let Err(error) = self.mails.settle(attempts).await {
-                tracing::warn!(%error, "what became of mail could not be remembered; it may be sent again");
-                sleep(PAUSE).await;
+        let sending = by_user.into_values().map(|mails| self.send_in_order(mails));
+        let mut sent = stream::iter(sending).buffer_unordered(AT_ONCE);
+        let mut results = Vec::new();
+        loop {
+            match timeout(SETTLE_WITHIN, sent.next()).await {
+                Ok(Some(attempts)) => {
+                    results.extend(attempts);
+                    if results.len() < SETTLED {
+                        continue;
+                    }
+                }
+                Ok(None) => return self.settle(results).await,
+                Err(_) => {}
             }
+            self.settle(std::mem::take(&mut results)).await;
+        }
+    }
+
+    /// Remembers results. If that fails, their mails are due again after their lease: one may arrive twice, with one
+    /// `Message-ID`.
+    async fn settle(&self, results: Vec<MailAttempt>) {
+        if results.is_empty() {
+            return;
+        }
+        if let Err(error) = self.mails.settle(results).await {
+            tracing::warn!(%error, "what became of mail could not be remembered; it may be sent again");
+            sleep(PAUSE).await;
         }
     }
 
@@ -121,7 +144,7 @@ fn judge(due: &DueMail, failed: MailFailed, now: Timestamp, random: f64) -> Afte
         MailFailed::Refused(reason) => AfterMail::Failed(reason),
         MailFailed::Later(reason) => {
             let next = now.plus_secs(RETRIES.pause_secs(due.attempts + 1, None, random));
-            if next.unix_secs() - due.since.unix_secs() > TRIED_SECS {
+            if next.unix_secs() - due.mail.at.unix_secs() > TRIED_SECS {
                 AfterMail::Failed(reason)
             } else {
                 AfterMail::Retry(next, reason)
@@ -142,12 +165,13 @@ mod tests {
         let recipient = sample::user(user);
         let mail = Mail {
             id: format!("f-{number}"),
+            at: now(),
             to: recipient.email,
             name: recipient.name,
             kind: MailKind::SeatConfirmed,
             event: sample::event(1),
         };
-        DueMail { id: MailId::new(number).unwrap(), user: recipient.id, since: now(), attempts, mail }
+        DueMail { id: MailId::new(number).unwrap(), user: recipient.id, attempts, mail }
     }
 
     fn later() -> MailFailed {

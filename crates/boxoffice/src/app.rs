@@ -15,14 +15,14 @@ use anyhow::{Context, anyhow, bail};
 use api::admin::{AdminServices, Inside, serve_admin};
 use api::{Draining, HttpOptions, Metrics, Services};
 use application::{
-    Access, Accounts, Catalogue, Courier, EnsureAdminError, HistoryReader, LiveSeats, Profile, SeatBookings, SignUp,
-    WebhookRegistry,
+    Access, Accounts, Catalogue, Courier, EnsureAdminError, HistoryReader, LiveSeats, Postman, Profile, SeatBookings,
+    SignUp, WebhookRegistry,
 };
 use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, SharedUsers, Tiered};
 use chrono::TimeDelta;
 use domain::ports::{
-    Clock, Events, Leases, Outbox, Passwords, Probe, Registrations, SeatChanges, Sessions, StoreError, Tokens, Users,
-    WebhookSender,
+    Clock, Events, Leases, Mailer, Outbox, Passwords, Probe, Registrations, SeatChanges, Sessions, StoreError, Tokens,
+    Users, WebhookSender,
 };
 use domain::{PersonName, Timestamp, User};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -36,6 +36,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use crate::data_folder;
+use crate::mail::mailer;
 use crate::secret_file::random_secret;
 use crate::settings::{Environment, Settings};
 use crate::telemetry::{self, Gauges, TraceContext};
@@ -225,6 +226,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
         }
     };
     let sender = webhook_sender(&settings)?;
+    let mailer = mailer(&settings, address, Arc::clone(&clock))?;
     let services = Services {
         access: use_cases.access,
         accounts: use_cases.accounts,
@@ -259,7 +261,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     let handle = server.handle();
     let server = tokio::spawn(server);
 
-    let jobs = start_jobs(&settings, &sql, live, sender, gauges.metrics.clone(), clock);
+    let jobs = start_jobs(&settings, &sql, live, sender, mailer, gauges.metrics.clone(), clock);
 
     let contents = sql.contents().await.ok();
     let welcome = Welcome::new(&settings, address, admin.as_ref().map(|admin| admin.address), contents);
@@ -274,6 +276,7 @@ fn start_jobs(
     sql: &Sql,
     live: Arc<LiveSeats>,
     sender: Arc<dyn WebhookSender>,
+    mailer: Option<Arc<dyn Mailer>>,
     metrics: PrometheusHandle,
     clock: Arc<dyn Clock>,
 ) -> JoinSet<()> {
@@ -283,7 +286,12 @@ fn start_jobs(
     jobs.spawn(async move { watched.watch().await });
     jobs.spawn(application::history::project(Arc::new(sql.clone())));
     let store = Arc::new(sql.clone());
-    jobs.spawn(Courier::new(store.clone(), store, sender, Arc::clone(&clock)).run());
+    jobs.spawn(Courier::new(store.clone(), store.clone(), sender, Arc::clone(&clock)).run());
+    if let Some(mailer) = mailer {
+        sql.queue_mail();
+        let remind_secs = settings.mail.remind_secs;
+        jobs.spawn(Postman::new(store.clone(), store, mailer, Arc::clone(&clock), remind_secs).run());
+    }
     jobs.spawn(keep_metrics(metrics));
     jobs.spawn(purge_regularly(sql.clone(), clock, settings.news.history_kept));
     jobs

@@ -21,6 +21,7 @@ mod create_admin;
 mod data_folder;
 pub mod deadlines;
 mod descriptors;
+mod mail;
 mod misused;
 mod output;
 mod secret_file;

@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `database`, `redis`, `access`, `http`, `deadlines`, `cache`, `news`, `log`, `traces` | the settings, each declared once |
+//! | `database`, `redis`, `access`, `http`, `deadlines`, `cache`, `news`, `mail`, `log`, `traces` | the settings, each declared once |
 //! | `declare` | what a declaration is, and what is made of it |
 //! | `parser`, `values`, `addresses`, `log_filter` | how a text becomes a value |
 //! | `layers`, `layer`, `dotenv`, `toml_file` | where texts are from |
@@ -27,6 +27,7 @@ mod layer;
 mod layers;
 mod log;
 mod log_filter;
+mod mail;
 mod names;
 mod news;
 mod parser;
@@ -40,7 +41,7 @@ mod values;
 mod wrong;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use secrecy::SecretString;
@@ -58,6 +59,7 @@ pub use environment::Environment;
 pub use http::Http;
 pub use log::{Log, LogFormat};
 pub(crate) use log_filter::level as log_level;
+pub use mail::Mail;
 pub use news::News;
 pub use redis::Redis;
 pub use traces::{Sampler, Sampling, Traces};
@@ -91,16 +93,20 @@ pub struct Settings {
     pub cache: Cache,
     /// What happened, and who is told.
     pub news: News,
+    /// What people are told by mail.
+    pub mail: Mail,
     /// What is logged, and how.
     pub log: Log,
     /// What is traced, and where traces are sent.
     pub traces: Traces,
+    /// Where the files of the settings are looked for, and files are put that have no other place.
+    pub directory: PathBuf,
     /// What an operator should look at, though it stops nothing: a line each.
     pub warnings: Vec<String>,
 }
 
 /// Every declaration, in the order of the documents.
-fn sections() -> [Section; 9] {
+fn sections() -> [Section; 10] {
     [
         Database::section(),
         Redis::section(),
@@ -109,6 +115,7 @@ fn sections() -> [Section; 9] {
         Deadlines::section(),
         Cache::section(),
         News::section(),
+        Mail::section(),
         Log::section(),
         Traces::section(),
     ]
@@ -122,7 +129,7 @@ impl Settings {
         directory: &Path,
     ) -> Result<Self, WrongSettings> {
         let mut texts = layers::merge(&sections(), variables, directory)?;
-        let settings = Self::read(&mut texts);
+        let settings = Self::read(&mut texts, directory);
         rules::check(&mut texts);
         if purpose == Purpose::Serve {
             rules::check_complete(&mut texts);
@@ -131,7 +138,7 @@ impl Settings {
     }
 
     /// Reads every section, so that all complaints are made at once; `None` if there was one.
-    fn read(texts: &mut Texts) -> Option<Self> {
+    fn read(texts: &mut Texts, directory: &Path) -> Option<Self> {
         let database = Database::read(texts);
         let redis = Redis::read(texts);
         let access = Access::read(texts);
@@ -142,6 +149,7 @@ impl Settings {
         }
         let cache = Cache::read(texts);
         let news = News::read(texts);
+        let mail = Mail::read(texts);
         let log = Log::read(texts);
         let traces = Traces::read(texts);
         Some(Self {
@@ -153,8 +161,10 @@ impl Settings {
             deadlines: deadlines?,
             cache: cache?,
             news: news?,
+            mail: mail?,
             log: log?,
             traces: traces?,
+            directory: directory.to_owned(),
             warnings: texts.warnings().to_vec(),
         })
     }

@@ -1,6 +1,6 @@
 //! Mail to people about their seats.
 
-use crate::{EmailAddress, Event, PersonName};
+use crate::{EmailAddress, Event, PersonName, Timestamp};
 
 /// What a mail says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,6 +44,8 @@ impl MailKind {
 pub struct Mail {
     /// Its name, the same at every attempt: the local part of its `Message-ID`.
     pub id: String,
+    /// When there was something to say.
+    pub at: Timestamp,
     /// The recipient's address.
     pub to: EmailAddress,
     /// The recipient's name.

@@ -6,6 +6,7 @@ pub mod dice;
 pub mod disk;
 pub mod front;
 pub mod live;
+pub mod mail_server;
 pub mod postgres;
 pub mod program;
 pub mod proxy;

@@ -36,6 +36,7 @@ mod http;
 mod limits;
 mod listing;
 mod live;
+mod mail;
 mod operation;
 mod page;
 mod profile;

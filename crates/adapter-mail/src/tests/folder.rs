@@ -29,7 +29,7 @@ async fn each_mail_is_a_file_and_is_replaced_when_it_is_sent_again() {
     later.send(&Mail { id: "../../7d11".to_owned(), ..mail(MailKind::Reminder) }).await.unwrap();
     assert_eq!(
         files(&within),
-        ["20300115T120000Z-seat_confirmed-0197a5b0-7d11.eml", "20300116T080000Z-reminder-------7d11.eml"]
+        ["20300115T120000Z-reminder-------7d11.eml", "20300115T120000Z-seat_confirmed-0197a5b0-7d11.eml"]
     );
     let written = fs::read_to_string(within.join("20300115T120000Z-seat_confirmed-0197a5b0-7d11.eml")).unwrap();
     assert!(written.contains("Date: Wed, 16 Jan 2030 08:00:00 +0000\r\n"), "{written}");

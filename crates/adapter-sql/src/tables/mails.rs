@@ -143,9 +143,15 @@ impl Sql {
         Ok(Some(DueMail {
             id: u64::try_from(claimed.id).ok().and_then(MailId::new).ok_or_else(|| at.fault("id", "not an id"))?,
             user: at.user_id("user_id", claimed.user)?,
-            since: claimed.since,
             attempts: claimed.attempts,
-            mail: Mail { id: name, to: recipient.email.clone(), name: recipient.name.clone(), kind, event },
+            mail: Mail {
+                id: name,
+                at: claimed.since,
+                to: recipient.email.clone(),
+                name: recipient.name.clone(),
+                kind,
+                event,
+            },
         }))
     }
 

@@ -57,6 +57,14 @@ impl<T: 'static> Parser<T> {
     }
 }
 
+impl Parser<String> {
+    /// A setting that is nothing when it is not set, and else what is made of its text.
+    pub(super) fn optional_as<T: 'static>(self, make: impl Fn(String) -> T + 'static) -> Setting<Option<T>> {
+        let Self { must, parse } = self;
+        Setting::new(must, Unset::Absent, move |text| text.map(|text| parse(text).map(&make)).transpose())
+    }
+}
+
 impl<T: 'static> Parser<Vec<T>> {
     /// A setting that is an empty list when it is not set.
     pub(super) fn or_empty(self) -> Setting<Vec<T>> {

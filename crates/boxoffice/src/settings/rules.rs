@@ -24,6 +24,14 @@ pub(super) fn check_complete(texts: &mut Texts) {
              only with SQLite in development is one made",
         );
     }
+    if texts.is_set("SMTP_URL") {
+        if !texts.is_set("MAIL_FROM") {
+            texts.miss("MAIL_FROM", "must be set together with SMTP_URL");
+        }
+        if texts.environment() == Environment::Production && !texts.is_set("PUBLIC_URL") {
+            texts.miss("PUBLIC_URL", "must be set together with SMTP_URL in production: links in mails begin with it");
+        }
+    }
     for (name, other) in [("ADMIN_PASSWORD", "ADMIN_EMAIL"), ("ADMIN_EMAIL", "ADMIN_PASSWORD")] {
         if texts.is_set(other) && !texts.is_set(name) {
             texts.miss(name, format!("must be set together with {other}"));

@@ -64,6 +64,13 @@ pub(super) fn whole_secs() -> Parser<u32> {
     })
 }
 
+/// A duration in seconds, which may be none.
+pub(super) fn secs_or_none() -> Parser<u32> {
+    duration_that(format!("must be whole seconds, at most {}s, or 0", u32::MAX), |duration| {
+        u32::try_from(duration.as_secs()).ok().filter(|_| duration.subsec_nanos() == 0)
+    })
+}
+
 /// A duration of which `narrow` makes a value.
 fn duration_that<T: 'static>(must: String, narrow: impl Fn(Duration) -> Option<T> + 'static) -> Parser<T> {
     let told = must.clone();

@@ -31,8 +31,6 @@ pub struct DueMail {
     pub id: MailId,
     /// To whom.
     pub user: UserId,
-    /// When there was first something to say.
-    pub since: Timestamp,
     /// How often it was tried.
     pub attempts: u32,
     /// What to send.
