@@ -26,7 +26,7 @@ dev-full:
     printf '%s\n' "For a shell in the database: DATABASE_URL=$DATABASE_URL just db" >&2
     cargo run --bin boxoffice -- serve
 
-# Run every test, against Postgres and Redis servers of their own
+# Run every test, against Postgres, Redis and RabbitMQ servers of their own
 test:
     tests/run
 

@@ -1,13 +1,14 @@
 # shellcheck shell=bash disable=SC2034 # what is set here is for those who source it
-# Private Postgres and Redis servers on free ports of 127.0.0.1, for the tests and for `just dev-full`.
+# Private Postgres, Redis and RabbitMQ servers on free ports of 127.0.0.1, for the tests and for `just dev-full`.
 # To be sourced by bash under `set -euo pipefail`:
 #
 #   services_install   installs what is missing (apt-get as root or by sudo), or says what to install;
-#                      `services_install browser nginx pgbouncer curl sqlite3 c++ promtool systemd openssl debootstrap python npm`
+#                      `services_install rabbitmq browser nginx pgbouncer curl sqlite3 c++ promtool systemd openssl debootstrap python npm`
 #                      sees to these too
 #   npm_install        installs what tests/npm pins into target/npm when it is not there, and sets NPM_MODULES;
 #                      `npm_install npm-document` does so with tests/npm-document
-#   services_start     starts both servers and sets POSTGRES_URL, REDIS_URL and REDIS_SERVER
+#   services_start     starts Postgres and Redis and sets POSTGRES_URL, REDIS_URL and REDIS_SERVER;
+#                      `services_start rabbitmq` starts RabbitMQ as well and sets RABBITMQ_URL
 #   services_stop      stops them and removes their files; for an EXIT trap
 #
 # With SERVICES_DURABLE=1, Postgres keeps its files on a disk and flushes every commit, as in production.
@@ -20,6 +21,7 @@ REDIS_MIN_MAJOR=7
 SERVICES_DIR=
 POSTGRES_PID=
 REDIS_PID=
+RABBITMQ_PID=
 NPM_MODULES=
 
 services_install() {
@@ -27,6 +29,7 @@ services_install() {
     command -v cc >/dev/null || packages+=(gcc libc6-dev)
     find_postgres_bin >/dev/null || packages+=(postgresql)
     find_redis_server >/dev/null || packages+=(redis-server)
+    [[ " $* " != *' rabbitmq '* ]] || find_rabbitmq_server >/dev/null || packages+=(rabbitmq-server)
     [[ " $* " != *' browser '* ]] || command -v chromedriver >/dev/null || packages+=(chromium chromium-driver)
     [[ " $* " != *' nginx '* ]] || command -v nginx >/dev/null || packages+=(nginx-light)
     [[ " $* " != *' pgbouncer '* ]] || [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null || packages+=(pgbouncer)
@@ -86,17 +89,20 @@ services_start() {
     chmod 711 "$SERVICES_DIR"
     start_postgres
     start_redis
+    [[ " $* " != *' rabbitmq '* ]] || start_rabbitmq
 }
 
 services_stop() {
     local pid
     # SIGINT is Postgres's fast shutdown: it ends sessions instead of waiting for them.
     for pid in $POSTGRES_PID $REDIS_PID; do kill -INT "$pid" 2>/dev/null || true; done
-    for pid in $POSTGRES_PID $REDIS_PID; do
+    [ -z "$RABBITMQ_PID" ] || kill -TERM "$RABBITMQ_PID" 2>/dev/null || true
+    for pid in $POSTGRES_PID $REDIS_PID $RABBITMQ_PID; do
         wait "$pid" 2>/dev/null || true
     done
     POSTGRES_PID=
     REDIS_PID=
+    RABBITMQ_PID=
     [ -z "$SERVICES_DIR" ] || rm -rf "$SERVICES_DIR"
     SERVICES_DIR=
 }
@@ -128,11 +134,26 @@ find_redis_server() {
     [ "$major" -ge "$REDIS_MIN_MAJOR" ] && echo "$server"
 }
 
+# What the package's script for administrators runs; it runs for anybody.
+find_rabbitmq_server() {
+    local server
+    for server in /usr/lib/rabbitmq/bin/rabbitmq-server $(command -v rabbitmq-server); do
+        if [ -x "$server" ]; then
+            echo "$server"
+            return 0
+        fi
+    done
+    return 1
+}
+
 # Debian's packages start a server of their own when they are installed; nobody asked for those.
 apt_install() {
     local policy=/usr/sbin/policy-rc.d
     local no_cluster=/etc/postgresql-common/createcluster.d/boxoffice-tests.conf
-    local added=("$no_cluster")
+    local added=("$no_cluster") unwanted=()
+    # Started with the machine, Erlang's registry of nodes would listen on every address.
+    [[ " $* " != *' rabbitmq-server '* ]] || unwanted+=(rabbitmq-server.service)
+    [ ${#unwanted[@]} = 0 ] || command -v epmd >/dev/null || unwanted+=(epmd.service epmd.socket)
     "${as_root[@]}" mkdir -p "$(dirname "$no_cluster")"
     echo 'create_main_cluster = false' | "${as_root[@]}" tee "$no_cluster" >/dev/null
     if [ ! -e "$policy" ]; then
@@ -145,6 +166,9 @@ apt_install() {
         "${as_root[@]}" apt-get update -qq &&
             "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
     } </dev/null >&2 || status=$?
+    if [ ${#unwanted[@]} -gt 0 ] && command -v systemctl >/dev/null; then
+        "${as_root[@]}" systemctl --quiet disable "${unwanted[@]}" >&2 || true
+    fi
     "${as_root[@]}" rm -f "${added[@]}"
     return "$status"
 }
@@ -208,6 +232,19 @@ start_redis() {
     return 1
 }
 
+# The broker stays a child of tests/rabbitmq, which ends it when this shell ends, however that comes.
+start_rabbitmq() {
+    local line
+    mkdir "$SERVICES_DIR/rabbitmq"
+    coproc BROKER { exec tests/rabbitmq "$SERVICES_DIR/rabbitmq"; }
+    RABBITMQ_PID=${BROKER_PID:-}
+    if ! read -r -u "${BROKER[0]}" line; then
+        services_say 'RabbitMQ does not start.'
+        return 1
+    fi
+    RABBITMQ_URL=${line% *}
+}
+
 # A folder in memory if there is one of some size: every test copies a database, which is ten times
 # as quick there as on a disk.
 scratch() {
@@ -242,6 +279,11 @@ answers() {
 # Line 8 of postmaster.pid is the server's state.
 postgres_ready() {
     [ "$(sed -n '8s/ *$//p' "$1/postmaster.pid" 2>/dev/null)" = ready ]
+}
+
+listens() {
+    { exec 9<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
+    exec 9>&-
 }
 
 redis_ready() {

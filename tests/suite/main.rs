@@ -6,6 +6,7 @@
 //! | `conformance` | the contract of every adapter and decorator, port by port |
 //! | `stories` | requests of users over HTTP, against running servers |
 //! | `browser` | the pages in a real browser |
+//! | `broker` | facts published to RabbitMQ, and what is said when it cannot be done |
 //! | `freshness` | every read after an acknowledged write shows it, on each instance and with any fault of Redis |
 //! | `races` | requests at the same instant, on two instances |
 //! | `histories` | that a batch of bookings has the same answers as bookings one after the other |
@@ -18,6 +19,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, what is missing is a failure with its place in the code")]
 
 mod architecture;
+mod broker;
 mod browser;
 mod conformance;
 mod faults;

@@ -15,14 +15,14 @@ use anyhow::{Context, anyhow, bail};
 use api::admin::{AdminServices, Inside, serve_admin};
 use api::{Draining, HttpOptions, Metrics, Services};
 use application::{
-    Access, Accounts, Catalogue, Courier, EnsureAdminError, HistoryReader, LiveSeats, Postman, Profile, SeatBookings,
-    SignUp, WebhookRegistry,
+    Access, Accounts, Catalogue, Courier, EnsureAdminError, HistoryReader, LiveSeats, Postman, Profile, Publication,
+    SeatBookings, SignUp, WebhookRegistry,
 };
 use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, SharedUsers, Tiered};
 use chrono::TimeDelta;
 use domain::ports::{
-    Clock, Events, Leases, Mailer, Outbox, Passwords, Probe, Registrations, SeatChanges, Sessions, StoreError, Tokens,
-    Users, WebhookSender,
+    Clock, Events, Leases, Mailer, Outbox, Passwords, Probe, Publisher, Registrations, SeatChanges, Sessions,
+    StoreError, Tokens, Users, WebhookSender,
 };
 use domain::{PersonName, Timestamp, User};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -35,6 +35,7 @@ use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
+use crate::broker::{BrokerProbe, publisher};
 use crate::data_folder;
 use crate::mail::mailer;
 use crate::secret_file::random_secret;
@@ -210,7 +211,8 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     let own_listener = listener.try_clone()?;
     let draining = Draining::default();
     let redis = redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>);
-    let broker: Option<Arc<dyn Probe>> = None;
+    let publisher = publisher(&settings.broker);
+    let broker = publisher.clone().map(|publisher| Arc::new(BrokerProbe(publisher)) as Arc<dyn Probe>);
     let admin = match settings.http.admin_port {
         None => None,
         Some(port) => {
@@ -261,7 +263,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     let handle = server.handle();
     let server = tokio::spawn(server);
 
-    let jobs = start_jobs(&settings, &sql, live, sender, mailer, gauges.metrics.clone(), clock);
+    let jobs = start_jobs(&settings, &sql, live, sender, publisher, mailer, gauges.metrics.clone(), clock);
 
     let contents = sql.contents().await.ok();
     let welcome = Welcome::new(&settings, address, admin.as_ref().map(|admin| admin.address), contents);
@@ -276,6 +278,7 @@ fn start_jobs(
     sql: &Sql,
     live: Arc<LiveSeats>,
     sender: Arc<dyn WebhookSender>,
+    publisher: Option<Arc<dyn Publisher>>,
     mailer: Option<Arc<dyn Mailer>>,
     metrics: PrometheusHandle,
     clock: Arc<dyn Clock>,
@@ -287,6 +290,9 @@ fn start_jobs(
     jobs.spawn(application::history::project(Arc::new(sql.clone())));
     let store = Arc::new(sql.clone());
     jobs.spawn(Courier::new(store.clone(), store.clone(), sender, Arc::clone(&clock)).run());
+    if let Some(publisher) = publisher {
+        jobs.spawn(Publication::new(store.clone(), store.clone(), publisher).run());
+    }
     if let Some(mailer) = mailer {
         sql.queue_mail();
         let remind_secs = settings.mail.remind_secs;

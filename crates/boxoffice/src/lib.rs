@@ -15,6 +15,7 @@
 //! that tests can start the program within their own process, with a clock that they move.
 
 pub mod app;
+mod broker;
 pub mod cli;
 pub mod clock;
 mod create_admin;

@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `database`, `redis`, `access`, `http`, `deadlines`, `cache`, `news`, `mail`, `log`, `traces` | the settings, each declared once |
+//! | `database`, `redis`, `access`, `http`, `deadlines`, `cache`, `news`, `broker`, `mail`, `log`, `traces` | the settings, each declared once |
 //! | `declare` | what a declaration is, and what is made of it |
 //! | `parser`, `values`, `addresses`, `log_filter` | how a text becomes a value |
 //! | `layers`, `layer`, `dotenv`, `toml_file` | where texts are from |
@@ -15,6 +15,7 @@
 
 mod access;
 mod addresses;
+mod broker;
 mod cache;
 mod database;
 pub(crate) mod deadlines;
@@ -52,6 +53,7 @@ use crate::settings::declare::Section;
 use crate::settings::texts::Texts;
 
 pub use access::Access;
+pub use broker::Broker;
 pub use cache::Cache;
 pub use database::Database;
 pub use deadlines::Deadlines;
@@ -93,6 +95,8 @@ pub struct Settings {
     pub cache: Cache,
     /// What happened, and who is told.
     pub news: News,
+    /// Who is told of everything that happens.
+    pub broker: Broker,
     /// What people are told by mail.
     pub mail: Mail,
     /// What is logged, and how.
@@ -106,7 +110,7 @@ pub struct Settings {
 }
 
 /// Every declaration, in the order of the documents.
-fn sections() -> [Section; 10] {
+fn sections() -> [Section; 11] {
     [
         Database::section(),
         Redis::section(),
@@ -115,6 +119,7 @@ fn sections() -> [Section; 10] {
         Deadlines::section(),
         Cache::section(),
         News::section(),
+        Broker::section(),
         Mail::section(),
         Log::section(),
         Traces::section(),
@@ -149,6 +154,7 @@ impl Settings {
         }
         let cache = Cache::read(texts);
         let news = News::read(texts);
+        let broker = Broker::read(texts);
         let mail = Mail::read(texts);
         let log = Log::read(texts);
         let traces = Traces::read(texts);
@@ -161,6 +167,7 @@ impl Settings {
             deadlines: deadlines?,
             cache: cache?,
             news: news?,
+            broker: broker?,
             mail: mail?,
             log: log?,
             traces: traces?,

@@ -50,9 +50,9 @@ where
     Box::new(Registry::default().with(log_filter(settings)).with(lines(settings, writer, colours)))
 }
 
-/// What libraries say at `info` of every migration, every notice of Postgres and every worker: it would bury the lines
-/// that an operator looks for.
-const CHATTER: &str = "actix_server=warn,sea_orm_migration=warn,sqlx::postgres::notice=warn";
+/// What libraries say at `info` of every migration, every notice of Postgres, every worker, and a broker that is away, of
+/// which the program has a line of its own: it would bury the lines that an operator looks for.
+const CHATTER: &str = "actix_server=warn,lapin=off,sea_orm_migration=warn,sqlx::postgres::notice=warn";
 
 /// What is logged. Spans for traces are not, and chatter only at `debug`, or where the settings name its target.
 fn log_filter(settings: &Settings) -> EnvFilter {

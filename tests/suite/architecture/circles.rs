@@ -8,7 +8,8 @@ use syn::visit::Visit;
 use syn::{Attribute, ItemMod, ItemUse, UseTree, Visibility};
 
 /// The crates whose files are looked at.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 13] = [
+    "adapter-amqp",
     "adapter-crypto",
     "adapter-mail",
     "adapter-memory",

@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("application", &["domain"]),
     ("caching", &["domain"]),
     ("migration", &[]),
+    ("adapter-amqp", &["domain"]),
     ("adapter-crypto", &["domain"]),
     ("adapter-mail", &["domain"]),
     ("adapter-memory", &["domain", "caching"]),
@@ -34,6 +35,7 @@ const ALL_ROOMS: &[&str] = &[
     "application",
     "caching",
     "migration",
+    "adapter-amqp",
     "adapter-crypto",
     "adapter-mail",
     "adapter-memory",
@@ -48,6 +50,7 @@ const ALL: &[&str] = &[
     "application",
     "caching",
     "migration",
+    "adapter-amqp",
     "adapter-crypto",
     "adapter-mail",
     "adapter-memory",
@@ -64,27 +67,30 @@ const NEVER_SEES: &[(&str, &[&str])] = &[
         "domain",
         &[
             "serde*", "sea-orm*", "sqlx*", "actix*", "tokio*", "futures*", "redis", "bb8*", "tracing*", "garde*",
-            "utoipa*",
+            "utoipa*", AMQP,
         ],
     ),
     (
         "application",
-        &["actix*", "serde*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", "jsonwebtoken", "bcrypt", HTTP],
+        &["actix*", "serde*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", "jsonwebtoken", "bcrypt", HTTP, AMQP],
     ),
-    ("caching", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", HTTP]),
-    ("adapter-crypto", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", HTTP]),
-    ("adapter-mail", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", HTTP]),
-    ("adapter-memory", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", HTTP]),
-    ("adapter-redis", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", HTTP]),
-    ("adapter-sql", &["actix*", "garde*", "utoipa*", "redis", "bb8*", HTTP]),
-    ("adapter-webhook", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*"]),
-    ("migration", &["actix*", "garde*", "utoipa*", "redis", "bb8*"]),
-    ("api", &[SQL, "sqlx*", "redis", "bb8*", "jsonwebtoken", "bcrypt", HTTP]),
+    ("caching", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", HTTP, AMQP]),
+    ("adapter-amqp", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", HTTP]),
+    ("adapter-crypto", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", HTTP, AMQP]),
+    ("adapter-mail", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", HTTP, AMQP]),
+    ("adapter-memory", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", HTTP, AMQP]),
+    ("adapter-redis", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", HTTP, AMQP]),
+    ("adapter-sql", &["actix*", "garde*", "utoipa*", "redis", "bb8*", HTTP, AMQP]),
+    ("adapter-webhook", &["actix*", "garde*", "utoipa*", SQL, "sqlx*", "redis", "bb8*", AMQP]),
+    ("migration", &["actix*", "garde*", "utoipa*", "redis", "bb8*", AMQP]),
+    ("api", &[SQL, "sqlx*", "redis", "bb8*", "jsonwebtoken", "bcrypt", HTTP, AMQP]),
 ];
 
 const SQL: &str = "sea-orm*";
 
 const HTTP: &str = "reqwest";
+
+const AMQP: &str = "lapin";
 
 /// The packages that the design names; each has to be a direct dependency of one of our crates.
 const CHOSEN: &[&str] = &[
@@ -100,6 +106,7 @@ const CHOSEN: &[&str] = &[
     "config",
     "garde",
     "jsonwebtoken",
+    "lapin",
     "lettre",
     "metrics",
     "metrics-exporter-prometheus",

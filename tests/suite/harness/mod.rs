@@ -10,6 +10,7 @@ pub mod mail_server;
 pub mod postgres;
 pub mod program;
 pub mod proxy;
+pub mod rabbitmq;
 pub mod receiver;
 pub mod redis;
 pub mod server;
@@ -63,7 +64,7 @@ pub async fn until(awaited: &str, mut yes: impl AsyncFnMut() -> bool) {
 /// A setting that `tests/run` makes. Without its servers a test fails: one that is skipped tests nothing.
 pub fn provided(name: &str) -> String {
     env::var(name).unwrap_or_else(|_| {
-        panic!("{name} is not set: run the tests with `tests/run`, which starts Postgres and Redis for them")
+        panic!("{name} is not set: run the tests with `tests/run`, which starts Postgres, Redis and RabbitMQ for them")
     })
 }
 

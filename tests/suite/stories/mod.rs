@@ -29,6 +29,7 @@ mod access;
 mod accounts;
 mod attacks;
 mod booking;
+mod broker;
 mod by_hand;
 mod docs;
 mod events;

@@ -7,8 +7,9 @@ use tracing_subscriber::filter::LevelFilter;
 use super::spelling;
 
 /// The targets of the program's own lines: requests, and the crates of the workspace.
-const TARGETS: [&str; 13] = [
+const TARGETS: [&str; 14] = [
     "access",
+    "adapter_amqp",
     "adapter_crypto",
     "adapter_mail",
     "adapter_memory",
