@@ -10,7 +10,7 @@ run *arguments:
 dev:
     cargo run --bin boxoffice -- serve
 
-# Run the server over Postgres and Redis of its own, which are gone when it stops
+# Run the server over Postgres, Redis and RabbitMQ of its own, with a mail server that prints; all are gone when it stops
 dev-full:
     #!/usr/bin/env bash
     set -euo pipefail
@@ -18,9 +18,9 @@ dev-full:
     trap services_stop EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    services_install
-    services_start
-    export DATABASE_URL=$POSTGRES_URL REDIS_URL
+    services_install rabbitmq
+    services_start rabbitmq mail
+    export DATABASE_URL=$POSTGRES_URL REDIS_URL AMQP_URL=$RABBITMQ_URL SMTP_URL MAIL_FROM=boxoffice@localhost
     # Outside SQLite the program makes no secret up; this one lives as long as the database.
     export JWT_SECRET=${JWT_SECRET:-$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')}
     printf '%s\n' "For a shell in the database: DATABASE_URL=$DATABASE_URL just db" >&2

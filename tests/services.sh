@@ -8,7 +8,8 @@
 #   npm_install        installs what tests/npm pins into target/npm when it is not there, and sets NPM_MODULES;
 #                      `npm_install npm-document` does so with tests/npm-document
 #   services_start     starts Postgres and Redis and sets POSTGRES_URL, REDIS_URL and REDIS_SERVER;
-#                      `services_start rabbitmq` starts RabbitMQ as well and sets RABBITMQ_URL
+#                      `services_start rabbitmq mail` starts RabbitMQ as well and sets RABBITMQ_URL, and a mail server that
+#                      prints what it takes, and sets SMTP_URL
 #   services_stop      stops them and removes their files; for an EXIT trap
 #
 # With SERVICES_DURABLE=1, Postgres keeps its files on a disk and flushes every commit, as in production.
@@ -22,6 +23,7 @@ SERVICES_DIR=
 POSTGRES_PID=
 REDIS_PID=
 RABBITMQ_PID=
+MAIL_PID=
 NPM_MODULES=
 
 services_install() {
@@ -90,19 +92,21 @@ services_start() {
     start_postgres
     start_redis
     [[ " $* " != *' rabbitmq '* ]] || start_rabbitmq
+    [[ " $* " != *' mail '* ]] || start_mail
 }
 
 services_stop() {
     local pid
     # SIGINT is Postgres's fast shutdown: it ends sessions instead of waiting for them.
     for pid in $POSTGRES_PID $REDIS_PID; do kill -INT "$pid" 2>/dev/null || true; done
-    [ -z "$RABBITMQ_PID" ] || kill -TERM "$RABBITMQ_PID" 2>/dev/null || true
-    for pid in $POSTGRES_PID $REDIS_PID $RABBITMQ_PID; do
+    for pid in $RABBITMQ_PID $MAIL_PID; do kill -TERM "$pid" 2>/dev/null || true; done
+    for pid in $POSTGRES_PID $REDIS_PID $RABBITMQ_PID $MAIL_PID; do
         wait "$pid" 2>/dev/null || true
     done
     POSTGRES_PID=
     REDIS_PID=
     RABBITMQ_PID=
+    MAIL_PID=
     [ -z "$SERVICES_DIR" ] || rm -rf "$SERVICES_DIR"
     SERVICES_DIR=
 }
@@ -243,6 +247,20 @@ start_rabbitmq() {
         return 1
     fi
     RABBITMQ_URL=${line% *}
+}
+
+start_mail() {
+    local port
+    for _ in 1 2 3 4 5; do
+        port=$(free_port)
+        tests/mail-sink "$port" </dev/null &
+        MAIL_PID=$!
+        SMTP_URL="smtp://127.0.0.1:$port"
+        if answers "$MAIL_PID" listens "$port"; then return 0; fi
+        MAIL_PID=
+    done
+    services_say 'The mail server does not start.'
+    return 1
 }
 
 # A folder in memory if there is one of some size: every test copies a database, which is ten times
