@@ -78,6 +78,20 @@ pub struct Tables {
     pub events: BTreeMap<u64, (u64, u64)>,
     /// The confirmed registrations: id, user and event.
     pub confirmed: Vec<(u64, u64, u64)>,
+    /// What the history tells of registrations, in its order.
+    pub facts: Vec<SeatFact>,
+}
+
+/// A fact about a registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeatFact {
+    pub id: String,
+    pub user: u64,
+    pub event: u64,
+    /// Whether the registration became confirmed, or cancelled.
+    pub confirmed: bool,
+    /// The event's version.
+    pub sequence: u64,
 }
 
 /// A broken promise to clients.
@@ -95,6 +109,8 @@ pub enum Breach {
     BookedTwice,
     /// A key acted twice, or had two different answers.
     KeyActedTwice,
+    /// A change without its fact, a fact without its change, or facts of an event out of order.
+    Untold,
     /// An answer is older than a write that was acknowledged before the request.
     Stale,
     /// An answer came too late.
@@ -131,6 +147,7 @@ pub fn check(entries: &[Entry], tables: &Tables, cuts: &[(Instant, Instant)], lo
     let lives = checker.lives(entries, losses);
     checker.reads(entries, &lives);
     checker.tables(tables, &lives);
+    checker.facts(tables);
     checker.findings
 }
 
@@ -366,6 +383,25 @@ impl Checker {
             self.find(Breach::FromNowhere, format!("user and event {whose:?} has a booking that no client requested"));
         }
     }
+
+    /// Facts of one registration take turns, and the last one tells what the row is.
+    fn facts(&mut self, tables: &Tables) {
+        let rows: BTreeSet<_> = tables.confirmed.iter().map(|(_, user, event)| (*user, *event)).collect();
+        let (mut held, mut sequences, mut ids) = (BTreeSet::new(), BTreeMap::new(), BTreeSet::new());
+        for fact in &tables.facts {
+            let whose = (fact.user, fact.event);
+            let took_its_turn = if fact.confirmed { held.insert(whose) } else { held.remove(&whose) };
+            if !took_its_turn || !ids.insert(&fact.id) {
+                self.find(Breach::Untold, format!("{fact:?} has no change, or one before it was not told"));
+            }
+            if sequences.insert(fact.event, fact.sequence).is_some_and(|earlier| earlier > fact.sequence) {
+                self.find(Breach::Untold, format!("{fact:?} is told after a later one"));
+            }
+        }
+        for whose in rows.symmetric_difference(&held) {
+            self.find(Breach::Untold, format!("user and event {whose:?}: the last fact tells otherwise than the row"));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -384,7 +420,7 @@ mod tests {
 
     impl History {
         fn new() -> Self {
-            let tables = Tables { events: BTreeMap::from([(EVENT, (2, 2))]), confirmed: Vec::new() };
+            let tables = Tables { events: BTreeMap::from([(EVENT, (2, 2))]), ..Tables::default() };
             Self { begun: Instant::now(), entries: Vec::new(), losses: Vec::new(), tables }
         }
 
@@ -407,6 +443,7 @@ mod tests {
         fn holders(mut self, holders: &[u64]) -> Self {
             self.tables.events = BTreeMap::from([(EVENT, (2, 2_u64.saturating_sub(holders.len() as u64)))]);
             self.tables.confirmed = holders.iter().map(|user| (user + 100, *user, EVENT)).collect();
+            self.tables.facts = holders.iter().zip(1..).map(|(user, version)| fact(*user, true, version)).collect();
             self
         }
 
@@ -416,6 +453,10 @@ mod tests {
             breaches.dedup();
             breaches
         }
+    }
+
+    fn fact(user: u64, confirmed: bool, sequence: u64) -> SeatFact {
+        SeatFact { id: format!("{sequence}-{user}"), user, event: EVENT, confirmed, sequence }
     }
 
     fn book(key: &str) -> Wish {
@@ -554,6 +595,25 @@ mod tests {
         assert_eq!(history.holders(&[1]).breaches(), [Breach::Stale]);
         let history = History::new().add(1, book("a"), booked(1)).add(1, cancel("b"), cancelled());
         assert_eq!(history.add(2, look(), seen(1)).holders(&[]).breaches(), [Breach::Stale]);
+    }
+
+    #[test]
+    fn a_fact_that_is_lost_made_up_or_out_of_order_is_found() {
+        let told = |facts: &[SeatFact]| {
+            let booked = History::new().add(1, book("a"), booked(1)).add(2, book("b"), booked(2)).holders(&[1, 2]);
+            History { tables: Tables { facts: facts.to_vec(), ..booked.tables.clone() }, ..booked }.breaches()
+        };
+        let (one, two) = (fact(1, true, 1), fact(2, true, 2));
+        assert_eq!(told(&[one.clone(), two.clone()]), []);
+        for wrong in [
+            vec![one.clone()],
+            vec![two.clone(), one.clone()],
+            vec![one.clone(), two.clone(), two.clone()],
+            vec![one.clone(), two.clone(), fact(1, false, 3)],
+            vec![one.clone(), two.clone(), fact(3, false, 3)],
+        ] {
+            assert_eq!(told(&wrong), [Breach::Untold], "{wrong:?}");
+        }
     }
 
     #[test]

@@ -57,6 +57,30 @@ async fn a_killed_program_on_sqlite_has_every_booking_it_acknowledged() {
     service.reckon().await;
 }
 
+/// How often one of two programs is killed, at whatever it does.
+const KILLS: u32 = 200;
+
+/// What happens is told whatever instant the program ends at: between a commit and its projection, between a claim and
+/// its result. The ledger checks the history with everything else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_killed_two_hundred_times_loses_no_fact() {
+    let site = Site::migrated().await;
+    let mut programs = vec![site.start_process().await, site.start_process().await];
+    let mut service = Service::of(site, programs.iter().map(|program| Arc::new(program.instance())).collect()).await;
+    service.may_be_cut();
+    service.calm().await;
+    for kill in 0..KILLS {
+        let program = &mut programs[usize::from(kill % 2 == 1)];
+        program.kill();
+        program.start_again().await;
+        service.lasts(Duration::from_millis(u64::from(kill % 7) * 10)).await;
+    }
+    service.heals(Instant::now()).await;
+    let entries = service.reckon().await;
+    let booked = entries.iter().filter(|entry| matches!(entry.wish, Wish::Book { .. }) && went_well(entry)).count();
+    assert!(booked >= KILLS as usize, "only {booked} bookings went well");
+}
+
 /// On the embedded stack the database is in the program, so the program itself has to handle a full disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_writes_until_there_is_space() {

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use adapter_sql::{Sql, SqlOptions};
+use domain::ports::{History, HistoryFilter, Position};
+use domain::{Fact, FactType};
 use sea_orm::{ConnectionTrait, Statement};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::crowd::{Crowd, ask, new_key};
-use super::ledger::{Entry, Finding, Loss, Outcome, Tables, Wish, check};
+use super::ledger::{Entry, Finding, Loss, Outcome, SeatFact, Tables, Wish, check};
+use crate::harness::clock::MovableClock;
 use crate::harness::dice::Dice;
 use crate::harness::proxy::Proxy;
 use crate::harness::server::{Instance, Person, Site};
@@ -28,10 +32,12 @@ const STRANGERS: usize = 33;
 /// How many rounds of requests have to go well one after the other.
 const GOOD_ROUNDS: u32 = 5;
 
-/// Cancels all registrations, so that the next crowd finds every seat free.
+/// Cancels all registrations, so that the next crowd finds every seat free, and forgets what was told of them.
 const GIVE_ALL_BACK: &str = "BEGIN;
     UPDATE registrations SET status = 'cancelled', version = version + 1 WHERE status = 'confirmed';
     UPDATE events SET available_seats = total_seats, version = version + 1;
+    DELETE FROM facts;
+    DELETE FROM history;
     COMMIT";
 
 /// Two instances and a crowd that uses both.
@@ -273,7 +279,37 @@ pub async fn tables(url: &str) -> Tables {
         tables.confirmed.push((number(&row, "id"), number(&row, "user_id"), number(&row, "event_id")));
     }
     database.close().await.unwrap();
+    tables.facts = facts(url).await;
     tables
+}
+
+/// What the history tells of registrations, read as another instance reads it: what nobody projected yet, it projects.
+async fn facts(url: &str) -> Vec<SeatFact> {
+    let sql = Sql::connect(&SqlOptions::new(url.to_owned(), 4), Arc::new(MovableClock::new())).await.unwrap();
+    let types = vec![FactType::RegistrationConfirmed, FactType::RegistrationCancelled];
+    let filter = HistoryFilter { types, ..HistoryFilter::default() };
+    let (mut facts, mut after) = (Vec::new(), Position::START);
+    loop {
+        let page = History::page(&sql, &filter, after, 1_000).await.unwrap();
+        if page.facts.is_empty() {
+            break;
+        }
+        facts.extend(page.facts.iter().map(seat_fact));
+        after = page.next;
+    }
+    sql.close().await;
+    facts
+}
+
+fn seat_fact(fact: &Fact) -> SeatFact {
+    let body: serde_json::Value = serde_json::from_str(&fact.body).unwrap();
+    SeatFact {
+        id: fact.id.as_str().to_owned(),
+        user: body["data"]["registration"]["user_id"].as_u64().unwrap(),
+        event: fact.event.unwrap().get(),
+        confirmed: fact.kind == FactType::RegistrationConfirmed,
+        sequence: body["sequence"].as_str().unwrap().parse().unwrap(),
+    }
 }
 
 /// How many requests there were of each kind, how they went, and the worst time.
