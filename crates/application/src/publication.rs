@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::leader::Leader;
 
 /// How many facts are published together.
-const AT_ONCE: u32 = 256;
+const AT_ONCE: u32 = 1_000;
 
 /// How long a broker or a store that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(1);

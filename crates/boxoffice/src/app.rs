@@ -40,7 +40,7 @@ use crate::data_folder;
 use crate::mail::mailer;
 use crate::secret_file::random_secret;
 use crate::settings::{Environment, Settings};
-use crate::telemetry::{self, Gauges, TraceContext};
+use crate::telemetry::{self, Gauges, TraceContext, watch_lag};
 use crate::welcome::Welcome;
 
 /// What an admin is called who was not given a name.
@@ -290,6 +290,8 @@ fn start_jobs(
     jobs.spawn(application::history::project(Arc::new(sql.clone())));
     let store = Arc::new(sql.clone());
     jobs.spawn(Courier::new(store.clone(), store.clone(), sender, Arc::clone(&clock)).run());
+    let lag = watch_lag(store.clone(), Arc::clone(&clock), publisher.is_some(), mailer.is_some());
+    jobs.spawn(lag);
     if let Some(publisher) = publisher {
         jobs.spawn(Publication::new(store.clone(), store.clone(), publisher).run());
     }

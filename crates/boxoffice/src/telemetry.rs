@@ -2,6 +2,7 @@
 
 mod collector;
 mod gauges;
+mod lag;
 mod metrics;
 mod traces;
 
@@ -18,6 +19,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 use crate::settings::{LogFormat, Settings, log_level};
 
 pub(crate) use gauges::Gauges;
+pub(crate) use lag::watch_lag;
 pub(crate) use metrics::{UPKEEP, metrics};
 pub(crate) use traces::TraceContext;
 pub use traces::Traces;

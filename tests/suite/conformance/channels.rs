@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::ports::{
-    AfterMail, DueMail, History, HistoryFilter, Job, Leases, MailAttempt, Mails, Position, ProfilePatch, Unpublished,
-    Users,
+    AfterMail, DueMail, FactLag, History, HistoryFilter, Job, Leases, MailAttempt, Mails, Position, ProfilePatch,
+    Unpublished, Untold, Users,
 };
 use domain::{Command, EventId, EventPatch, FactType, MailKind, UserId, Venue};
 
@@ -21,6 +21,7 @@ on_both_databases!(
     people_are_reminded_once_of_an_event,
     the_broker_is_told_what_happens_from_its_first_day_on,
     a_job_belongs_to_one_process,
+    what_was_not_told_is_known_by_its_age,
 );
 
 async fn a_booking_and_a_cancellation_are_mailed_as_they_were(store: Arc<Store>) {
@@ -173,6 +174,27 @@ async fn a_job_belongs_to_one_process(store: Arc<Store>) {
     assert!(store.sql().hold(Job::Mail, minute).await.unwrap(), "the lease of the other has ended");
     assert!(!other.hold(Job::Mail, minute).await.unwrap());
     assert!(other.hold(Job::Broker, minute).await.unwrap(), "each job is on its own");
+}
+
+async fn what_was_not_told_is_known_by_its_age(store: Arc<Store>) {
+    let (event, user) = (with_mail(&store).await, store.user().await.id);
+    projected(&store).await;
+    store.sql().next(1).await.unwrap();
+    let untold = async || store.sql().oldest_untold().await.unwrap();
+    assert_eq!(untold().await, Untold::default());
+    let booked = store.now();
+    store.book(user, event).await.unwrap();
+    store.clock.advance_secs(60);
+    let all = Untold { webhook: Some(booked), broker: Some(booked), mail: Some(booked) };
+    assert_eq!(untold().await, all, "nothing of it is in the history");
+    projected(&store).await;
+    let queued = store.now();
+    assert_eq!(untold().await, Untold { webhook: None, broker: Some(booked), mail: Some(queued) });
+    store.sql().published(store.sql().next(1).await.unwrap().next).await.unwrap();
+    let mails = due(&store).await;
+    assert_eq!(untold().await, Untold { mail: Some(queued), ..Untold::default() }, "it was taken, and not tried");
+    settle(&store, &mails, &AfterMail::Retry(store.now(), "451 not now".to_owned())).await;
+    assert_eq!(untold().await, Untold::default(), "what fails is told");
 }
 
 /// An event of a store that tells people of it.

@@ -46,6 +46,7 @@ impl Deliveries for Sql {
         if idle.is_empty() {
             return Ok(Vec::new());
         }
+        self.give_way().await;
         self.write("claim_deliveries", move |writing| claim(writing, idle, each, now)).await
     }
 

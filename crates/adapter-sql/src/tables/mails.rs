@@ -42,6 +42,7 @@ impl Mails for Sql {
         if due.await?.is_none() {
             return Ok(Vec::new());
         }
+        self.give_way().await;
         let claimed = self.write("claim_mails", move |writing| claim(writing, limit, now)).await?;
         self.addressed(claimed).await
     }

@@ -16,6 +16,7 @@
 //! | `webhooks`, `deliveries` | receivers of facts, and what is sent to each |
 //! | `mails` | mail that is to be sent |
 //! | `unpublished` | how far the broker was told the history |
+//! | `fact_lag` | the oldest fact that each channel has not told |
 //! | `leases` | which process does what one process at a time may do |
 //! | `contents` | whether there is anything yet |
 
@@ -26,6 +27,7 @@ pub(crate) mod cancellations;
 pub(crate) mod contents;
 pub(crate) mod deliveries;
 pub(crate) mod events;
+pub(crate) mod fact_lag;
 pub(crate) mod facts;
 pub(crate) mod history;
 pub(crate) mod idempotency;

@@ -15,7 +15,7 @@ use domain::ports::{Outbox, Projected, StoreError};
 use domain::{FactType, MailKind, RegistrationStatus, Timestamp, Version};
 use metrics::counter;
 use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::Sql;
 use crate::access::bulk_rows::BulkRows;
@@ -33,11 +33,12 @@ const ROWS: u32 = 50;
 /// How long a process sleeps that is not woken: other instances write facts as well.
 const POLL: Duration = Duration::from_millis(250);
 
-/// How long the projection gives way to commands that wait: a sale is not slowed by its own news.
+/// How long what tells of facts gives way to commands that wait, and how often it looks whether they still do.
 const YIELD: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// More commands than these waiting is a crowd.
-const CROWD: usize = 256;
+const CROWD: usize = 32;
 
 /// Rows of history that one transaction drops.
 const DROPPED_AT_ONCE: u32 = 5_000;
@@ -65,15 +66,10 @@ pub(crate) enum Turn {
 impl Outbox for Sql {
     async fn wait(&self) {
         let _ = timeout(POLL, self.0.written.notified()).await;
-        let given_way = async {
-            while self.waiting_commands() > CROWD {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let _ = timeout(YIELD, given_way).await;
     }
 
     async fn project(&self) -> Result<Projected, StoreError> {
+        self.give_way().await;
         self.project_facts(Turn::Skip).await
     }
 
@@ -90,6 +86,16 @@ impl Outbox for Sql {
 }
 
 impl Sql {
+    /// Waits while a crowd books, but not for long: a sale is not slowed by its own news.
+    pub(crate) async fn give_way(&self) {
+        let calm = async {
+            while self.waiting_commands() > CROWD {
+                sleep(LOOK).await;
+            }
+        };
+        let _ = timeout(YIELD, calm).await;
+    }
+
     pub(crate) async fn project_facts(&self, turn: Turn) -> Result<Projected, StoreError> {
         let pending = self.read("pending_facts", |reading| async move {
             let sql = "SELECT 1 AS present FROM facts LIMIT 1";

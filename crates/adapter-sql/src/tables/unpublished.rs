@@ -20,6 +20,7 @@ const POLL: Duration = Duration::from_millis(250);
 #[async_trait]
 impl Unpublished for Sql {
     async fn next(&self, limit: u32) -> Result<HistoryPage, StoreError> {
+        self.give_way().await;
         let after = match self.published_to().await? {
             Some(position) => position,
             None => self.write("begin_to_publish", begin).await?,

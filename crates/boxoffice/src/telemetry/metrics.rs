@@ -50,6 +50,11 @@ fn describe() {
         Unit::Count,
         "Deliveries of facts that this instance tried, by channel and outcome"
     );
+    describe_gauge!(
+        "fact_lag_seconds",
+        Unit::Seconds,
+        "How old the oldest fact is that a channel was not told, by channel"
+    );
     describe_counter!("log_in_attempts_total", Unit::Count, "Attempts to log in, by outcome");
     describe_gauge!("live_connections", Unit::Count, "Live streams that are open, by kind");
     describe_counter!("live_messages_sent_total", Unit::Count, "States sent to live streams, by kind");

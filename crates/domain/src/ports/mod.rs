@@ -8,6 +8,7 @@ mod bookings;
 mod clock;
 mod deliveries;
 mod events;
+mod fact_lag;
 mod history;
 mod leases;
 mod mailer;
@@ -32,6 +33,7 @@ pub use bookings::{BookError, Bookings, CancelError};
 pub use clock::Clock;
 pub use deliveries::{AfterAttempt, Attempt, Deliveries, DueDelivery};
 pub use events::{CreateEventError, DeleteEventError, Events, UpdateEventError};
+pub use fact_lag::{FactLag, Untold};
 pub use history::{History, HistoryError, HistoryFilter, HistoryPage, Position};
 pub use leases::{Job, Leases};
 pub use mailer::{MailFailed, Mailer};
@@ -54,9 +56,9 @@ pub use webhooks::{CreateWebhookError, OrderDeliveryError, Webhooks};
 #[cfg(feature = "mock")]
 pub use {
     audit::MockAudit, bookings::MockBookings, clock::MockClock, deliveries::MockDeliveries, events::MockEvents,
-    history::MockHistory, leases::MockLeases, mailer::MockMailer, mails::MockMails, outbox::MockOutbox,
-    passwords::MockPasswords, probe::MockProbe, publisher::MockPublisher, registrations::MockRegistrations,
-    seat_changes::MockSeatChanges, seat_changes::MockSeatListener, sessions::MockSessions, tokens::MockTokens,
-    unpublished::MockUnpublished, users::MockUsers, versions::MockVersions, webhook_sender::MockWebhookSender,
-    webhooks::MockWebhooks,
+    fact_lag::MockFactLag, history::MockHistory, leases::MockLeases, mailer::MockMailer, mails::MockMails,
+    outbox::MockOutbox, passwords::MockPasswords, probe::MockProbe, publisher::MockPublisher,
+    registrations::MockRegistrations, seat_changes::MockSeatChanges, seat_changes::MockSeatListener,
+    sessions::MockSessions, tokens::MockTokens, unpublished::MockUnpublished, users::MockUsers, versions::MockVersions,
+    webhook_sender::MockWebhookSender, webhooks::MockWebhooks,
 };
