@@ -214,13 +214,17 @@ async fn check(settings: &Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Exi
     let sql = app::connect_for_a_command(settings, clock).await?;
     app::refuse_behind(&sql).await?;
     let found = sql.inconsistencies().await?;
+    let astray = sql.facts_astray().await?;
     sql.close().await;
     for inconsistency in &found {
         say(&inconsistency.to_string())?;
     }
-    if found.is_empty() {
+    for fact in &astray {
+        say(&fact.to_string())?;
+    }
+    if found.is_empty() && astray.is_empty() {
         say("consistent: every event's seats agree with its registrations, the programme with its events, \
-             and every value with the rules of the API")?;
+             the history with both, and every value with the rules of the API")?;
         Ok(ExitCode::SUCCESS)
     } else {
         Ok(ExitCode::from(FAILED))

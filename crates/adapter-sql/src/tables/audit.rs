@@ -1,8 +1,11 @@
 //! Whether seats and registrations agree, the programme with its events, and every value with the rules of the API.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use domain::RegistrationStatus;
-use domain::ports::{Audit, CountAstray, Inconsistency, InvalidValue, SeatsAstray, StoreError};
+use domain::ports::{Audit, CountAstray, FactAstray, Inconsistency, InvalidValue, SeatsAstray, StoreError};
+use sea_orm::prelude::DateTimeUtc;
 use sea_orm::{ConnectionTrait, DatabaseConnection, FromQueryResult, QueryResult, Statement, TransactionTrait};
 
 use crate::Sql;
@@ -16,6 +19,81 @@ impl Audit for Sql {
         let pools = &self.0.pools;
         self.without_deadline(inconsistencies(pools.present().reader.clone(), pools.engine())).await
     }
+
+    async fn facts_astray(&self) -> Result<Vec<FactAstray>, StoreError> {
+        let mut found = self.facts_astray_now().await?;
+        // What was committed while the tables were read may have been told by now.
+        for _ in 0..LOOKS {
+            if found.is_empty() {
+                break;
+            }
+            let again = self.facts_astray_now().await?;
+            found.retain(|astray| again.contains(astray));
+        }
+        Ok(found.into_iter().collect())
+    }
+}
+
+/// How often what the history tells otherwise of is looked at again.
+const LOOKS: u32 = 2;
+
+/// From when on rows have facts that are kept.
+const TOLD_SINCE: &str = "SELECT COALESCE((SELECT MIN(history.at) FROM history WHERE history_state.dropped > 0), \
+    history_state.begun_at) AS since FROM history_state WHERE id = 1";
+
+/// A registration's row does not say when it was cancelled: one that was told of nothing is looked at by its date.
+const REGISTRATIONS_ASTRAY: &str = "SELECT registrations.event_id, registrations.user_id, registrations.status, newest.type \
+    FROM registrations LEFT JOIN (SELECT event_id, user_id, MAX(position) AS position FROM history \
+        WHERE type LIKE 'registration.%' GROUP BY event_id, user_id) AS told \
+        ON told.event_id = registrations.event_id AND told.user_id = registrations.user_id \
+    LEFT JOIN history AS newest ON newest.position = told.position \
+    WHERE CASE WHEN told.position IS NULL THEN registrations.registration_date >= $1 \
+        ELSE newest.type <> 'registration.' || registrations.status END";
+
+const EVENTS_ASTRAY: &str = "SELECT id, 'created' AS lacks FROM events WHERE created_at >= $1 AND NOT EXISTS \
+        (SELECT 1 FROM history WHERE history.event_id = events.id AND history.type = 'event.created') \
+    UNION ALL SELECT id, 'deleted' AS lacks FROM events WHERE deleted_at >= $1 AND NOT EXISTS \
+        (SELECT 1 FROM history WHERE history.event_id = events.id AND history.type = 'event.deleted')";
+
+impl Sql {
+    async fn facts_astray_now(&self) -> Result<BTreeSet<FactAstray>, StoreError> {
+        if let Err(error) = self.catch_up().await {
+            tracing::debug!(%error, "what is committed could not be projected before the check");
+        }
+        let pools = &self.0.pools;
+        self.without_deadline(facts_astray(pools.present().reader.clone(), pools.engine())).await
+    }
+}
+
+async fn facts_astray(db: DatabaseConnection, engine: Engine) -> Result<BTreeSet<FactAstray>, StoreError> {
+    let rows = without_deadline(&db, Statement::from_string(engine.backend(), TOLD_SINCE)).await?;
+    let Some(row) = rows.first() else { return Ok(BTreeSet::new()) };
+    let since: DateTimeUtc = row.try_get("", "since").map_err(failed)?;
+    let statement = |sql| Statement::from_sql_and_values(engine.backend(), sql, [since.into()]);
+    let mut astray = BTreeSet::new();
+    for row in without_deadline(&db, statement(EVENTS_ASTRAY)).await? {
+        let id: i64 = row.try_get("", "id").map_err(failed)?;
+        // A row whose id is none is named elsewhere.
+        let Ok(event) = Row { table: "events", id }.event_id("id", id) else { continue };
+        let lacks: String = row.try_get("", "lacks").map_err(failed)?;
+        astray.insert(if lacks == "created" { FactAstray::Created(event) } else { FactAstray::Deleted(event) });
+    }
+    let confirmed = RegistrationStatus::Confirmed.as_str();
+    for row in without_deadline(&db, statement(REGISTRATIONS_ASTRAY)).await? {
+        let number = |name| row.try_get::<i64>("", name).map_err(failed);
+        let (event, user) = (number("event_id")?, number("user_id")?);
+        let at = Row { table: "registrations", id: event };
+        let (status, told): (String, Option<String>) =
+            (row.try_get("", "status").map_err(failed)?, row.try_get("", "type").map_err(failed)?);
+        let (Ok(event), Ok(user)) = (at.event_id("event_id", event), at.user_id("user_id", user)) else { continue };
+        astray.insert(FactAstray::Registration {
+            event,
+            user,
+            is_confirmed: status == confirmed,
+            is_told_confirmed: told.map(|told| told.ends_with(confirmed)),
+        });
+    }
+    Ok(astray)
 }
 
 #[derive(FromQueryResult)]

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::EventId;
+use crate::{EventId, UserId};
 
 /// Something stored that does not agree with something else that is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +87,44 @@ impl fmt::Display for Inconsistency {
     }
 }
 
+/// A row that the history tells otherwise of, or nothing, though it is from after there were facts: it was written by
+/// hand, or by a release that writes no facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FactAstray {
+    /// No fact says that the event was created.
+    Created(EventId),
+    /// No fact says that the event was deleted.
+    Deleted(EventId),
+    /// A registration is something else than the last fact about it says.
+    Registration {
+        /// At which event.
+        event: EventId,
+        /// Whose.
+        user: UserId,
+        /// Whether it is confirmed.
+        is_confirmed: bool,
+        /// Whether the last fact says that it is; `None` if there is none.
+        is_told_confirmed: Option<bool>,
+    },
+}
+
+impl fmt::Display for FactAstray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |is_confirmed| if is_confirmed { "confirmed" } else { "cancelled" };
+        match *self {
+            Self::Created(event) => write!(f, "event {event}: no fact says that it was created"),
+            Self::Deleted(event) => write!(f, "event {event}: no fact says that it was deleted"),
+            Self::Registration { event, user, is_confirmed, is_told_confirmed } => {
+                write!(f, "event {event}: the registration of user {user} is {}, but ", word(is_confirmed))?;
+                match is_told_confirmed {
+                    None => f.write_str("no fact says so"),
+                    Some(told) => write!(f, "the history says {}", word(told)),
+                }
+            }
+        }
+    }
+}
+
 /// Verifies the store's invariants.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
@@ -96,4 +134,8 @@ pub trait Audit: Send + Sync {
     /// id; then every count of the programme that is wrong; then every invalid value, by table, row and column. Each of
     /// the four is read in one snapshot.
     async fn inconsistencies(&self) -> Result<Vec<Inconsistency>, StoreError>;
+
+    /// Every event and registration that the history tells otherwise of, in order. Rows from before there were facts, or
+    /// from before the oldest that is kept, need none.
+    async fn facts_astray(&self) -> Result<Vec<FactAstray>, StoreError>;
 }

@@ -28,7 +28,7 @@ mod versions;
 mod webhook_sender;
 mod webhooks;
 
-pub use audit::{Audit, CountAstray, Inconsistency, InvalidValue, SeatsAstray};
+pub use audit::{Audit, CountAstray, FactAstray, Inconsistency, InvalidValue, SeatsAstray};
 pub use bookings::{BookError, Bookings, CancelError};
 pub use clock::Clock;
 pub use deliveries::{AfterAttempt, Attempt, Deliveries, DueDelivery};
