@@ -151,7 +151,7 @@ fn tags() -> Value {
     json!([
         { "name": "auth", "description": "Signing up, logging in, staying logged in." },
         { "name": "documentation", "description": "This document and the pages around it." },
-        { "name": "events", "description": "The programme: browsed by anyone, run by admins." },
+        { "name": "events", "description": "The programme: read without an account, run by admins." },
         { "name": "live", "description": "Seats as they move." },
         { "name": "operations", "description": "For operators and their machines: health and metrics." },
         { "name": "registrations", "description": "Seats: booked, given back and listed." },
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_pages_load_is_an_address_but_not_in_the_document() {
+    fn files_of_pages_are_routes_but_not_in_the_document() {
         let routes = routes::document();
         let (document, operations) = (complete(&routes), Operations::of(&routes));
         for (path, template) in [("/page/app.js", "/page/{file}"), ("/swagger-ui/index.css", "/swagger-ui/{file}")] {

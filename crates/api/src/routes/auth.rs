@@ -21,8 +21,8 @@ pub(crate) fn configure(config: &mut ServiceConfig) {
 
 /// Sign up
 ///
-/// Makes an account and logs it in. Everybody can make an ordinary one; an admin's takes the
-/// access token of an admin.
+/// Makes an account and logs it in. An ordinary one needs no token; an admin's takes the access
+/// token of an admin.
 #[utoipa::path(
     tag = "auth",
     operation_id = "signUp",
