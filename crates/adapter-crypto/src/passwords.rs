@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_not_reached_in_time_is_refused_and_makes_room() {
+    async fn a_password_check_that_waits_too_long_is_refused_and_frees_its_place() {
         let bcrypt = Bcrypt::new(COST, 1, 1).with_patience(Duration::from_millis(1));
         let worker = Arc::clone(&bcrypt.workers).acquire_owned().await.unwrap();
         for _ in 0..3 {

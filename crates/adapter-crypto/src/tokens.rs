@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_who_it_was_issued_to() {
+    fn a_token_names_the_user_it_was_issued_to() {
         let token = tokens().issue(&ada(), now()).unwrap();
         assert_eq!(token.ttl_secs, 3600);
         let holder = Holder { user: ada().id, signed_up: SignedUp::At(ada().created_at) };
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_required_is_required() {
+    fn user_issuer_and_expiry_are_required() {
         let exp = NOW_SECS + 1;
         assert_eq!(verdict(&format!(r#"{{"userId":17,"iss":"boxoffice","exp":{exp}}}"#)), Ok(17));
         for payload in [
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_may_be_missing_but_not_somebody_else() {
+    fn a_subject_is_missing_or_the_user_id() {
         let with = |sub: &str| verdict(&format!(r#"{{"userId":17,"sub":{sub},"iss":"boxoffice","exp":2000000000}}"#));
         assert_eq!(with("\"17\""), Ok(17));
         assert_eq!(with("null"), Ok(17));
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_believes_may_say_anything() {
+    fn ignored_claims_may_have_any_value() {
         let token = signed(
             HS256,
             r#"{"userId":17,"iss":"boxoffice","exp":2000000000.5,"role":"owner","email":"nowhere","aud":["x"],"é":{}}"#,
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_refused() {
+    fn text_that_is_no_token_is_refused() {
         let token = tokens().issue(&ada(), now()).unwrap().text;
         for garbage in [
             "",

@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_put_last_is_there() {
+    async fn the_last_body_put_is_returned() {
         let bodies = MemoryBodies::new(1 << 20);
         bodies.put(&key(1), body(1, 0)).await;
         bodies.put(&key(1), body(1, 5)).await;

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_globally_reachable_is_public() {
+    fn only_globally_reachable_addresses_are_public() {
         for address in [
             "0.0.0.0",
             "0.255.255.255",

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_web_address_is_refused() {
+    fn a_url_that_is_no_web_address_is_refused() {
         for url in ["", "example.org", "ftp://example.org", "file:///etc/passwd", "https://u:p@example.org", "https://"]
         {
             assert!(refusal(url, &[]).is_some(), "{url}");

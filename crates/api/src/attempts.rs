@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn who_knows_the_password_may_log_in_as_often_as_they_like() {
+    fn successful_log_ins_are_not_limited() {
         let (attempts, _) = three();
         for _ in 0..20 {
             let attempt = attempts.admit(network("192.0.2.1"), ADA).unwrap();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_for_the_account_costs_the_network_nothing() {
+    fn an_attempt_refused_for_the_account_costs_the_network_nothing() {
         let (attempts, now) = three();
         for from in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
             assert_eq!(wait(&attempts, from, ADA, now), None);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_in_gives_back_what_it_took_and_no_more() {
+    fn a_log_in_gives_back_its_own_attempt_only() {
         let (attempts, now) = three();
         let limits = attempts.0.as_ref().unwrap();
         for _ in 0..9 {

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_strong_tag_of_ours_matches_nothing() {
+    fn a_tag_that_is_not_strong_or_not_ours_matches_nothing() {
         for tag in ["W/\"7\"", "7", "\"x\"", "\"\"", "", "\"+7\"", "\"99999999999999999999\""] {
             assert_eq!(precondition(&with(IF_MATCH, tag)), Precondition::OneOf(vec![]), "{tag:?}");
         }

@@ -157,14 +157,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_admin_is_who_is_one_at_present() {
+    async fn admin_rights_follow_the_present_role() {
         let admin = access(Ok(7), Some(Role::Admin)).admin("t").await.unwrap();
         assert_eq!(admin.user().get(), 7);
         assert!(matches!(access(Ok(7), Some(Role::User)).admin("t").await, Err(AccessError::Forbidden)));
     }
 
     #[tokio::test]
-    async fn a_token_of_a_user_who_is_gone_is_no_proof() {
+    async fn a_token_of_a_deleted_user_is_no_proof() {
         assert!(matches!(access(Ok(7), None).signed_in("t").await, Err(AccessError::Unauthenticated)));
         assert!(matches!(access(Ok(7), None).admin("t").await, Err(AccessError::Unauthenticated)));
     }

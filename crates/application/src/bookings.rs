@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_seat_is_booked_for_whoever_asks_and_nobody_else() {
+    async fn a_seat_is_booked_for_the_caller_only() {
         let mut bookings = MockBookings::new();
         bookings
             .expect_book()
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everybody_lists_their_own() {
+    async fn a_user_lists_their_own_registrations() {
         let mut registrations = MockRegistrations::new();
         registrations
             .expect_of_user()

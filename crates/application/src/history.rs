@@ -106,7 +106,7 @@ mod tests {
     use crate::access::proof;
 
     #[tokio::test]
-    async fn a_user_reads_what_concerns_them_and_no_more() {
+    async fn a_user_reads_only_facts_about_them() {
         let ada = UserId::new(7).unwrap();
         let mut history = MockHistory::new();
         history

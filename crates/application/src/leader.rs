@@ -22,7 +22,7 @@ impl Leader {
         Self { leases, job, renewed: None }
     }
 
-    /// Whether the job is this process's. A store that fails gives it to nobody.
+    /// Whether the job is this process's. While the store fails, it is no process's.
     pub(crate) async fn leads(&mut self) -> bool {
         if self.renewed.is_some_and(|renewed| renewed.elapsed() < RENEWAL) {
             return true;

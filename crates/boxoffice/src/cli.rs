@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn serving_is_what_happens_by_default() {
+    fn serving_is_the_default_command() {
         assert!(Cli::try_parse_from(["boxoffice"]).unwrap().command.is_none());
         assert!(Cli::try_parse_from(["boxoffice", "sevre"]).is_err());
         let migrate = Cli::try_parse_from(["boxoffice", "migrate"]).unwrap();

@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_named_with_the_cause() {
+    fn an_unwritable_path_is_named_with_the_cause() {
         let home = tempfile::tempdir().unwrap();
         let home = home.path().display().to_string();
         fs::write(format!("{home}/data"), "a file").unwrap();

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_start_together_share_one_secret() {
+    fn processes_that_start_together_share_one_secret() {
         let home = tempfile::tempdir().unwrap();
         let path = beside(&home.path().join("boxoffice.db"));
         let secrets: Vec<_> = thread::scope(|scope| {

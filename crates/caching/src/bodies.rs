@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_far_place_is_asked_only_for_what_is_not_near() {
+    async fn the_far_place_is_asked_only_for_bodies_that_are_not_near() {
         let (near, far) = (Arc::new(Shelf::default()), Arc::new(Shelf::default()));
         let tiered = Tiered::new(near.clone(), far.clone(), PATIENCE);
         near.lay(&key(1), body(1));
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_far_place_that_hangs_holds_nobody_and_gathers_no_queue() {
+    async fn a_hanging_far_place_blocks_no_put_and_builds_no_queue() {
         let far = Arc::new(Gated { shelf: Shelf::default(), gate: Semaphore::new(0) });
         let tiered = Tiered::new(Arc::new(Shelf::default()), far.clone(), PATIENCE);
         for id in 1..=1000 {

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readers_who_wait_together_are_confirmed_by_one_question() {
+    async fn waiting_readers_are_confirmed_by_one_question() {
         let mut versions = MockVersions::new();
         versions
             .expect_confirm()

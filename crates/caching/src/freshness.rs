@@ -62,7 +62,7 @@ fn free_seats(events: &[Event]) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whatever_bodies_are_kept_no_reader_sees_what_was_before_they_came() {
+async fn with_any_cached_bodies_no_reader_sees_a_state_before_its_call() {
     let (world, bodies) = (Arc::new(World::new(EVENTS)), Arc::new(Lunatic::default()));
     // Two instances of the program share the store and the bodies.
     let instances: Vec<_> = (0..2)

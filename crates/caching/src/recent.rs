@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_remembered_versions_are_bounded() {
         let (recent, start, body) = (Recent::new(AGE), Instant::now(), body(1));
         for id in 1..=50_000 {
             recent.note(&key(id), &body, start);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_timeline_confirmed_is_forgotten() {
+    fn confirmations_of_an_earlier_timeline_are_forgotten() {
         let (recent, start, body) = (Recent::new(AGE), Instant::now(), body(1));
         let (promoted, after) = (start + Duration::from_millis(1), start + Duration::from_millis(2));
         recent.note(&key(1), &body, start);

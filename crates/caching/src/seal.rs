@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sealed_is_opened() {
+    fn a_sealed_body_is_opened() {
         let body = Snapshot::Event(sample::event(1).into());
         assert_eq!(Seal::new(SECRET, "a").open(&key(1), &sealed()), Some(body));
     }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_opened_by_whoever_has_the_secret_on_its_channel_only() {
+    fn a_message_is_opened_only_with_its_secret_and_channel() {
         let seal = Seal::new(SECRET, "a");
         let sealed = seal.wrap_message("seats", b"contents");
         assert_eq!(seal.open_message("seats", &sealed), Some(b"contents".as_slice()));

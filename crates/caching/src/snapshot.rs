@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_door_admits_is_nothing() {
+    fn a_body_with_invalid_values_is_not_decoded() {
         let text = String::from_utf8(Snapshot::Event(event(1, 12).into()).encode()).unwrap();
         for (part, forged) in [
             ("\"id\":1,", "\"id\":0,"),

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_who_ask_together_are_looked_up_together() {
+    async fn concurrent_callers_are_looked_up_together() {
         let mut users = MockUsers::new();
         users
             .expect_standings_of()

@@ -284,7 +284,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_happened_is_told_in_order_with_the_seats_that_were_left() {
+    fn facts_are_in_order_with_the_seats_that_were_left() {
         let mut book = book(5, 5, &[]);
         for number in [1, 2] {
             let command = BookSeat { event: event_id(1), user: user_id(number) };
@@ -299,7 +299,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_was_not_loaded_is_a_fault_and_changes_nothing() {
+    fn a_row_that_was_not_loaded_is_a_fault_and_changes_nothing() {
         let mut book = book(5, 5, &[]);
         let stranger = user_id(77);
         let command = BookSeat { event: event_id(1), user: stranger };

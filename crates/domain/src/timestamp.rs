@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn text_that_is_no_time_is_refused() {
         for raw in [
             "",
             "tomorrow",

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_taken_if_it_can_do_what_it_is_for() {
+    fn a_connection_is_taken_if_it_fits_its_role() {
         let (bond, server) = (Bond::default(), server(1, 10));
         for role in [Role::Writer, Role::Reader] {
             assert_eq!(admit(&bond, Sight::Standby, role), Err(Unfit::Standby));
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_higher_timeline_supersedes_whoever_tells_of_it() {
+    fn a_bond_is_superseded_by_a_higher_timeline() {
         let bond = Bond::default();
         admit(&bond, Sight::Writes(server(1, 10)), Role::Writer).unwrap();
         assert!(!bond.is_superseded());

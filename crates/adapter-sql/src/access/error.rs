@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_passes_is_worth_another_try() {
+    fn only_transient_errors_are_worth_another_try() {
         assert_eq!(transient(&failed(lost())), Some(Transient::Lost));
         assert_eq!(transient(&commit_failed(lost())), None, "it may have been done");
         let refused =
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_let_in_did_nothing() {
+    fn a_refused_connection_did_nothing() {
         let closed = DbErr::Conn(RuntimeErr::Internal("the database is not accepting connections".to_owned()));
         assert!(matches!(failed(closed), StoreError::Unavailable(_)));
     }

@@ -97,7 +97,7 @@ mod tests {
     use crate::access::operation::Writing;
 
     #[tokio::test]
-    async fn what_is_served_or_has_failed_does_not_wait() {
+    async fn a_served_or_failed_request_is_not_counted_as_waiting() {
         let (wait, bond) = (PoolWait::of("test"), Bond::default());
         let done = wait
             .wait(&bond, async {

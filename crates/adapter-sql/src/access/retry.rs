@@ -151,7 +151,7 @@ mod tests {
     const LONG: Duration = Duration::from_mins(1);
 
     #[tokio::test]
-    async fn what_passes_is_tried_three_times_and_what_does_not_once() {
+    async fn transient_errors_are_tried_three_times_and_others_once() {
         let gate = Arc::new(CommitGate::default());
         assert_eq!(attempts(&gate, LONG, lost).await, 3);
         assert_eq!(attempts(&gate, LONG, || StoreError::unavailable("no connection")).await, 1);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_replaced_server_said_is_not_told() {
+    async fn an_answer_of_a_superseded_server_is_not_returned() {
         let made = Cell::new(0);
         let pool = Pool::nowhere();
         pool.bond.retire(Retired::Superseded);

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_statement_is_called_by_what_it_does_and_where() {
+    fn a_statement_is_named_by_its_verb_and_table() {
         for (sql, name) in [
             ("SELECT id, pg_current_xact_id()::text FROM events WHERE id = ANY($1) FOR UPDATE", "SELECT events"),
             (r#"SELECT "users"."id" FROM "users" WHERE "users"."id" = $1"#, "SELECT users"),

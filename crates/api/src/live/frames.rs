@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_breaks_the_rules_is_nonsense() {
+    async fn frames_that_break_the_protocol_are_nonsense() {
         let (text, more) = (OpCode::Text, OpCode::Continue);
         let long = vec![b'x'; 126];
         let broken: [&[(OpCode, bool, &[u8])]; 6] = [

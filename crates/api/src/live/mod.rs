@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_who_says_nothing_is_asked_and_then_left() {
+    async fn a_silent_client_is_pinged_and_then_disconnected() {
         let streams = Streams::new(1, Draining::default());
         let place = streams.take_place(Kind::WebSocket).unwrap();
         let mut silent = Conversation::new(seats(), place, says(stream::empty()));

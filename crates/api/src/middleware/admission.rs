@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_takes_what_is_said_of_it_and_no_more_than_is_read() {
+    fn a_body_counts_its_declared_length_up_to_the_limit() {
         let kib = |name, value| body_kib(request("/", Some((name, value))).headers());
         assert_eq!(kib("accept", "*/*"), 0);
         assert_eq!(
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_in_the_way_of_bodies_only_and_operators_of_nobody() {
+    fn a_full_body_budget_refuses_bodies_only_and_health_needs_no_place() {
         let admission = Admission::of(2, 64);
         let slow = admission.admit(&request("/api/events", Some(("transfer-encoding", "chunked")))).unwrap();
         assert!(admission.admit(&request("/api/events", Some(("content-length", "2")))).is_err());
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_refused_for_a_body_takes_no_place() {
+    fn a_request_refused_for_its_body_takes_no_place() {
         let admission = Admission::of(1, 0);
         assert!(admission.admit(&request("/api/events", Some(("content-length", "2")))).is_err());
         assert!(admission.admit(&request("/api/events", None)).is_ok());

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_repeated_says_when() {
+    fn a_retryable_problem_has_retry_after() {
         let response = Problem::new(Code::Unavailable).to_response();
         assert_eq!(response.headers().get("Retry-After").unwrap(), "1");
     }

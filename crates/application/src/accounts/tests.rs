@@ -106,7 +106,7 @@ async fn an_address_that_cannot_exist_takes_as_long_too() {
 }
 
 #[tokio::test]
-async fn nobody_is_looked_up_for_whom_there_is_no_time() {
+async fn no_account_is_looked_up_when_passwords_are_busy() {
     let mut passwords = MockPasswords::new();
     passwords.expect_queue().returning(|| Err(PasswordsError::Busy(Duration::from_secs(2))));
     let refused = Parts { passwords, ..Parts::new() }.accounts().log_in("ada@example.com", "x").await;
@@ -132,7 +132,7 @@ async fn an_ordinary_account_is_never_raised_to_admin() {
 }
 
 #[tokio::test]
-async fn an_admin_who_exists_is_left_alone() {
+async fn an_existing_admin_is_left_alone() {
     let mut parts = Parts::new();
     parts.users.expect_credentials().returning(|_| Ok(Some(Credentials { user: user(Role::Admin), password: hash() })));
     assert!(parts.accounts().ensure_admin(ada()).await.is_ok());

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use super::board::{GREATEST_PACE, LEAST_PACE};
 use super::*;
 
-const NOBODY_ELSE_TELLS: Duration = Duration::from_hours(1);
+const SILENCE: Duration = Duration::from_hours(1);
 
 /// One event of a thousand seats; each change sells one.
 struct World {
@@ -186,7 +186,7 @@ async fn a_change_after_a_quiet_time_is_handed_out_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_watcher_misses_what_was_in_between_and_never_the_last() {
+async fn a_slow_watcher_skips_states_but_never_the_last() {
     let world = World::new();
     let mut watch = world.watch().await;
     assert_eq!(told(&mut watch).await, 1);
@@ -199,7 +199,7 @@ async fn a_slow_watcher_misses_what_was_in_between_and_never_the_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_was_told_of_is_found_by_looking() {
+async fn a_change_without_a_message_is_found_by_polling() {
     let world = World::new();
     let mut watch = world.watch().await;
     assert_eq!(told(&mut watch).await, 1);
@@ -279,28 +279,28 @@ async fn an_event_that_was_lost_with_its_timeline_is_told_as_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_nobody_watches_nothing_is_looked_at_or_kept() {
+async fn without_watchers_nothing_is_polled_or_kept() {
     let world = World::new();
     for _ in 0..100 {
         world.tell(world.change());
     }
-    sleep(NOBODY_ELSE_TELLS).await;
+    sleep(SILENCE).await;
     assert_eq!(world.looks.load(Ordering::SeqCst), 0);
     let watch = world.watch().await;
-    sleep(NOBODY_ELSE_TELLS).await;
+    sleep(SILENCE).await;
     drop(watch);
     sleep(LOOK_EVERY).await;
     let looks = world.looks.load(Ordering::SeqCst);
     assert!((2_000..2_500).contains(&looks), "{looks}");
     world.tell(world.change());
-    sleep(NOBODY_ELSE_TELLS).await;
+    sleep(SILENCE).await;
     assert_eq!(world.looks.load(Ordering::SeqCst), looks);
     let board = world.seats.board.watched();
     assert!(board.events.is_empty() && board.due.is_empty() && board.watchers == 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_goes_on_from_the_present_version_is_not_told_it_again() {
+async fn a_watcher_that_resumes_at_the_present_version_is_not_sent_it_again() {
     let world = World::new();
     let mut current = world.watch().await;
     current.resume(Version::new(1));

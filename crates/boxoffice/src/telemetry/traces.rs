@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_several_asked_for_is_traced_if_one_of_them_is() {
+    fn shared_work_is_traced_if_one_of_its_callers_is() {
         for ratio in [0.0, 1.0] {
             let sampling = Sampling { by_parent: false, ratio };
             assert!(decided(sampling, None, &[span(false, false), span(true, false)]));
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn rubbish_is_nobodys_trace() {
+    fn an_invalid_traceparent_is_ignored() {
         let parent = |traceparent| caller(traceparent, Some("a=b")).span().span_context().is_valid();
         assert!(parent(Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")));
         assert!(parent(Some("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more")));

@@ -54,7 +54,7 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn nobody_joins_a_run_that_began_before_they_came() {
+async fn a_caller_joins_no_run_that_began_before_its_call() {
     let (rounds, mut runs) = rounds(1);
     let first = ask(&rounds, 7, 1);
     let run = runs.recv().await.unwrap();
@@ -73,7 +73,7 @@ async fn nobody_joins_a_run_that_began_before_they_came() {
 }
 
 #[tokio::test]
-async fn all_who_wait_share_the_next_run() {
+async fn all_waiting_callers_share_the_next_run() {
     let (rounds, mut runs) = rounds(1);
     let first = ask(&rounds, 7, 0);
     let run = runs.recv().await.unwrap();
@@ -119,7 +119,7 @@ async fn no_more_runs_are_under_way_than_there_are_lanes() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_ever_behind_a_run_that_hangs() {
+async fn callers_behind_a_hanging_run_time_out() {
     let (rounds, mut runs) = patient_rounds(1, Duration::from_millis(20));
     let first = ask(&rounds, 7, 1);
     let _hangs = runs.recv().await.unwrap();
@@ -141,7 +141,7 @@ async fn keys_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn who_hangs_up_hurts_nobody_and_leaves_nothing() {
+async fn a_cancelled_caller_affects_no_other_and_leaves_nothing() {
     let (rounds, mut runs) = rounds(1);
     let first = ask(&rounds, 7, 1);
     let run = runs.recv().await.unwrap();
@@ -162,7 +162,7 @@ async fn who_hangs_up_hurts_nobody_and_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_run_that_panics_fails_those_who_shared_it_and_no_one_else() {
+async fn a_panicking_run_fails_only_the_callers_that_shared_it() {
     let (rounds, mut runs) = rounds(1);
     let unlucky = ask(&rounds, 7, 1);
     let run = runs.recv().await.unwrap();
@@ -176,7 +176,7 @@ async fn a_run_that_panics_fails_those_who_shared_it_and_no_one_else() {
 }
 
 #[test]
-fn a_run_nearby_begins_after_everybody_who_was_about_to_ask() {
+fn a_nearby_run_begins_after_all_pending_callers_asked() {
     let rounds =
         Arc::new(SharedReads::nearby("test", 1, AMPLE, |_: u8, questions: Vec<u8>| async move { questions.len() }));
     let askers = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

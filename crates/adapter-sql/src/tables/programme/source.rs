@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_pattern_would_mean_is_searched_as_it_is() {
+    fn pattern_characters_are_searched_literally() {
         assert_eq!(literally(r"100%_\o/"), r"100\%\_\\o/");
     }
 }
