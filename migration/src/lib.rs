@@ -1,6 +1,6 @@
 //! The tables, one file a change, for Postgres and `SQLite`.
 //!
-//! Every change can be undone and runs inside a transaction that somebody else opened. This room
+//! Every change can be undone and runs inside a transaction that its caller opened. This room
 //! holds DDL and the triggers that keep the tables true when a person at the SQL prompt writes to
 //! them; it must not hold queries of the program, nor any rule of the domain but those that the
 //! database can enforce by itself.
@@ -13,9 +13,9 @@
 //! | `m…_000004_create_sessions` | log-in sessions and their refresh tokens |
 //! | `m…_000005_create_idempotency_keys` | what was done under which key |
 //! | `m…_000006_create_catalogue` | the programme's version, raised by triggers |
-//! | `m…_000007_guard_hand_made_changes` | row versions, folded titles and one form of time, whoever writes |
+//! | `m…_000007_guard_hand_made_changes` | row versions, folded titles and one form of time, for every writer |
 //! | `m…_000008_create_programme` | what lists are read from, and counts of it, kept by triggers |
-//! | `m…_000009_guard_written_instants` | fewer looks at instants that nobody wrote |
+//! | `m…_000009_guard_written_instants` | fewer looks at instants that a statement did not write |
 //! | `m…_000010_refuse_invalid_values` | triggers that refuse what the API would refuse, and a view of what is there of it |
 //! | `m…_000011_share_registration_numbers` | the right of every role to number registrations |
 //! | `m…_000012_create_facts` | what happened, as it is written down and as it is read |

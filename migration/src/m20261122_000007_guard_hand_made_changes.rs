@@ -1,8 +1,8 @@
 //! The program raises a row's version with every change, folds titles, and writes instants in one
-//! form. These triggers do so for everybody else, and leave alone what the program did itself.
+//! form. These triggers do so for every other writer, and leave alone what the program did itself.
 //!
 //! A statement that leaves `version` as it was is taken for hand-made. Its titles are folded by the
-//! database's `lower()`, which is less than the program's folding: a title that somebody wrote by
+//! database's `lower()`, which is less than the program's folding: a title that was written by
 //! hand is found by any case the database knows.
 
 use crate::dialect::Dialect;

@@ -1,5 +1,5 @@
 //! What lists of events are read from, whatever their number: the events that stand, as far as a list
-//! searches, filters and sorts by it, and how many there are. Triggers keep both, whoever writes.
+//! searches, filters and sorts by it, and how many there are. Triggers keep both, for every writer.
 //!
 //! `programme` changes only when the catalogue's version does. On Postgres it is a table of its own:
 //! a row of `events` that is written anew gets an entry in every index of the table, so a booking would
@@ -8,7 +8,7 @@
 //! `programme_counts` has the number of events in each day of UTC, and in spans of 32 days, of 1,024
 //! days, and of all days, so that a handful of rows add up to any period: `span` is the number of the
 //! day, counted from 0001-01-01, shifted right by `scale`. A booking touches none of them, unless it
-//! takes the last seat. Postgres locks them behind the catalogue's row, so nobody waits in a circle.
+//! takes the last seat. Postgres locks them behind the catalogue's row, so no two wait in a circle.
 //!
 //! `programme_counted` is what the counts have to be. To set them right after the triggers were
 //! bypassed: `DELETE FROM programme_counts; INSERT INTO programme_counts SELECT * FROM programme_counted`.
