@@ -122,7 +122,7 @@ async fn a_stop_waits_for_the_rest_of_a_request(site: Site) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_made_in_development_is_kept_beside_the_database_and_shared() {
     let site = Arc::new(Site::new(Stack::Embedded).await.with("JWT_SECRET", ""));
-    let [a, b] = start_both(&site).await;
+    let [a, b] = Box::pin(start_both(&site)).await;
     let ada = a.new_user().await;
     b.get("/api/users/me").by(&ada).send().await.expect(200);
     let file = PathBuf::from(format!("{}.jwt-secret", site.database_url().trim_start_matches("sqlite://")));
@@ -203,7 +203,7 @@ async fn start_together(site: Site) {
 
 async fn start_both(site: &Arc<Site>) -> [Instance; 2] {
     let starts = [site.clone(), site.clone()].map(|site| async move { site.start().await });
-    let Ok(both) = all_at_once(starts).await.try_into() else { panic!("two starts are two instances") };
+    let Ok(both) = Box::pin(all_at_once(starts)).await.try_into() else { panic!("two starts are two instances") };
     both
 }
 

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::leader::Leader;
+use crate::outage::Outage;
 use crate::retries::Schedule;
 
 /// How many deliveries may be under way for one webhook.
@@ -52,6 +53,7 @@ pub struct Courier {
     queues: HashMap<WebhookId, Queue>,
     sending: JoinSet<(DueDelivery, Result<WebhookAccepted, SendFailed>)>,
     results: Vec<Attempt>,
+    outage: Outage,
 }
 
 /// What was taken for one webhook.
@@ -73,7 +75,8 @@ impl Courier {
     ) -> Self {
         let (queues, sending, results) = (HashMap::new(), JoinSet::new(), Vec::new());
         let leader = Leader::new(leases, Job::Webhooks);
-        Self { leader, deliveries, sender, clock, queues, sending, results }
+        let outage = Outage::none("due deliveries cannot be taken");
+        Self { leader, deliveries, sender, clock, queues, sending, results, outage }
     }
 
     /// Never ends by itself.
@@ -101,13 +104,14 @@ impl Courier {
             self.queues.iter().filter(|(_, queue)| !queue.waiting.is_empty()).map(|(id, _)| *id).collect();
         match self.deliveries.claim(TAKEN, &busy).await {
             Ok(due) => {
+                self.outage.ended();
                 for delivery in due {
                     let queue = self.queues.entry(delivery.webhook).or_default();
                     queue.waiting.push_back((delivery, Some(Instant::now())));
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "due deliveries could not be taken; it is tried again");
+                self.outage.failed(&error);
                 sleep(PAUSE).await;
             }
         }

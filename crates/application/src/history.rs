@@ -7,6 +7,7 @@ use domain::ports::{History, HistoryError, HistoryFilter, HistoryPage, Outbox, P
 use thiserror::Error;
 use tokio::time::{Duration, sleep};
 
+use crate::outage::Outage;
 use crate::{Admin, SignedIn};
 
 /// Reads the history.
@@ -81,14 +82,19 @@ impl From<StoreError> for EventHistoryError {
 pub async fn project(outbox: Arc<dyn Outbox>) {
     /// How long to leave a store alone that failed.
     const PAUSE: Duration = Duration::from_secs(1);
+    let mut outage = Outage::none("what happened cannot be made into history");
     loop {
         outbox.wait().await;
         loop {
-            match outbox.project().await {
+            let projected = outbox.project().await;
+            if projected.is_ok() {
+                outage.ended();
+            }
+            match projected {
                 Ok(projected) if projected.more => {}
                 Ok(_) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "what happened could not be made into history; it is tried again");
+                    outage.failed(&error);
                     sleep(PAUSE).await;
                     break;
                 }

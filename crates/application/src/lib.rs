@@ -24,6 +24,7 @@ pub mod courier;
 pub mod history;
 mod leader;
 pub mod live_seats;
+mod outage;
 pub mod postman;
 pub mod profile;
 pub mod publication;

@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream};
 use tokio::time::{sleep, timeout};
 
 use crate::leader::Leader;
+use crate::outage::Outage;
 use crate::retries::Schedule;
 
 /// How many mails are taken together, and to how many people they are sent at once.
@@ -39,6 +40,7 @@ pub struct Postman {
     remind_secs: u32,
     /// The minute for which people were reminded last.
     reminded: Option<i64>,
+    outage: Outage,
 }
 
 impl Postman {
@@ -51,7 +53,8 @@ impl Postman {
         clock: Arc<dyn Clock>,
         remind_secs: u32,
     ) -> Self {
-        Self { leader: Leader::new(leases, Job::Mail), mails, mailer, clock, remind_secs, reminded: None }
+        let outage = Outage::none("due mail cannot be taken");
+        Self { leader: Leader::new(leases, Job::Mail), mails, mailer, clock, remind_secs, reminded: None, outage }
     }
 
     /// Never ends by itself.
@@ -63,10 +66,16 @@ impl Postman {
             }
             self.remind().await;
             match self.mails.claim(TAKEN).await {
-                Ok(due) if due.is_empty() => self.mails.wait().await,
-                Ok(due) => self.send(due).await,
+                Ok(due) => {
+                    self.outage.ended();
+                    if due.is_empty() {
+                        self.mails.wait().await;
+                    } else {
+                        self.send(due).await;
+                    }
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "due mail could not be taken; it is tried again");
+                    self.outage.failed(&error);
                     sleep(PAUSE).await;
                 }
             }
@@ -82,7 +91,7 @@ impl Postman {
         }
         match self.mails.remind(self.remind_secs).await {
             Ok(_) => self.reminded = Some(minute),
-            Err(error) => tracing::warn!(%error, "reminders could not be queued; it is tried again"),
+            Err(error) => self.outage.failed(&error),
         }
     }
 

@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::time::sleep;
 
 use crate::leader::Leader;
+use crate::outage::Outage;
 
 /// How many facts are published together.
 const AT_ONCE: u32 = 1_000;
@@ -20,8 +21,7 @@ pub struct Publication {
     leader: Leader,
     unpublished: Arc<dyn Unpublished>,
     publisher: Arc<dyn Publisher>,
-    /// Whether the last attempt failed: each outage is told once.
-    failing: bool,
+    outage: Outage,
 }
 
 #[derive(Debug, Error)]
@@ -35,7 +35,8 @@ enum Failed {
 impl Publication {
     /// Publishes the facts of `unpublished` by `publisher`, while `leases` give it to this process to do.
     pub fn new(leases: Arc<dyn Leases>, unpublished: Arc<dyn Unpublished>, publisher: Arc<dyn Publisher>) -> Self {
-        Self { leader: Leader::new(leases, Job::Broker), unpublished, publisher, failing: false }
+        let outage = Outage::none("the broker cannot be told of what happens");
+        Self { leader: Leader::new(leases, Job::Broker), unpublished, publisher, outage }
     }
 
     /// Never ends by itself.
@@ -47,15 +48,9 @@ impl Publication {
             }
             match self.publish().await {
                 Ok(0) => self.unpublished.wait().await,
-                Ok(_) => {
-                    if std::mem::take(&mut self.failing) {
-                        tracing::info!("the broker is told of what happens again");
-                    }
-                }
+                Ok(_) => self.outage.ended(),
                 Err(error) => {
-                    if !std::mem::replace(&mut self.failing, true) {
-                        tracing::warn!(%error, "the broker cannot be told of what happens: facts wait, and it is tried again");
-                    }
+                    self.outage.failed(&error);
                     sleep(PAUSE).await;
                 }
             }

@@ -10,22 +10,16 @@ use adapter_crypto::{Bcrypt, Hs256Tokens};
 use adapter_memory::{MemoryBodies, MemorySeatChanges};
 use adapter_redis::{Redis, RedisBodies, RedisSeatChanges};
 use adapter_sql::{Sql, SqlOptions};
-use adapter_webhook::{SystemResolver, WebhookClient};
 use anyhow::{Context, anyhow, bail};
 use api::admin::{AdminServices, Inside, serve_admin};
 use api::{Draining, HttpOptions, Metrics, Services};
 use application::{
-    Access, Accounts, Catalogue, Courier, EnsureAdminError, HistoryReader, LiveSeats, Postman, Profile, Publication,
-    SeatBookings, SignUp, WebhookRegistry,
+    Access, Accounts, Catalogue, EnsureAdminError, HistoryReader, LiveSeats, Profile, SeatBookings, SignUp,
+    WebhookRegistry,
 };
 use caching::{Bodies, Cache, CacheOptions, CachedEvents, CachedRegistrations, Seal, SharedUsers, Tiered};
-use chrono::TimeDelta;
-use domain::ports::{
-    Clock, Events, Leases, Mailer, Outbox, Passwords, Probe, Publisher, Registrations, SeatChanges, Sessions,
-    StoreError, Tokens, Users, WebhookSender,
-};
-use domain::{PersonName, Timestamp, User};
-use metrics_exporter_prometheus::PrometheusHandle;
+use domain::ports::{Clock, Events, Leases, Passwords, Probe, Registrations, SeatChanges, StoreError, Tokens, Users};
+use domain::{PersonName, User};
 use secrecy::{ExposeSecret, SecretString};
 #[cfg(target_os = "linux")]
 use socket2::SockFilter;
@@ -33,14 +27,14 @@ use socket2::SockRef;
 use tokio::net::{TcpSocket, lookup_host};
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
-use crate::broker::{BrokerProbe, publisher};
+use crate::channels::Channels;
 use crate::data_folder;
-use crate::mail::mailer;
+use crate::jobs;
 use crate::secret_file::random_secret;
 use crate::settings::{Environment, Settings};
-use crate::telemetry::{self, Gauges, TraceContext, watch_lag};
+use crate::telemetry::{self, Gauges, TraceContext};
 use crate::welcome::Welcome;
 
 /// What an admin is called who was not given a name.
@@ -60,10 +54,6 @@ const UNSENT: u32 = 16 << 10;
 /// says.
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
-/// How often ended sessions and old keys are forgotten.
-const PURGE_EVERY: Duration = Duration::from_hours(1);
-/// How long an outcome is kept with its idempotency key.
-const KEYS_KEPT: TimeDelta = TimeDelta::days(7);
 /// From the wish to stop until everything has stopped, at the latest; the last traces have two seconds more.
 const STOP_WITHIN: Duration = Duration::from_secs(27);
 /// How long before the listener closes no connection is made any more, so that those that were made are accepted.
@@ -211,8 +201,8 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     let own_listener = listener.try_clone()?;
     let draining = Draining::default();
     let redis = redis.map(|redis| Arc::new(redis) as Arc<dyn Probe>);
-    let publisher = publisher(&settings.broker);
-    let broker = publisher.clone().map(|publisher| Arc::new(BrokerProbe(publisher)) as Arc<dyn Probe>);
+    let channels = Channels::new(&settings, address, &clock)?;
+    let broker = channels.broker();
     let admin = match settings.http.admin_port {
         None => None,
         Some(port) => {
@@ -227,8 +217,6 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
             Some(AdminPort::open(&settings.http.host, port, services, draining.clone()).await?)
         }
     };
-    let sender = webhook_sender(&settings)?;
-    let mailer = mailer(&settings, address, Arc::clone(&clock))?;
     let services = Services {
         access: use_cases.access,
         accounts: use_cases.accounts,
@@ -237,7 +225,7 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
         history: Arc::new(HistoryReader::new(Arc::new(sql.clone()))),
         webhooks: Arc::new(WebhookRegistry::new(
             Arc::new(sql.clone()),
-            Arc::clone(&sender),
+            Arc::clone(&channels.webhooks),
             Arc::new(adapter_webhook::new_secret),
             Arc::clone(&clock),
         )),
@@ -263,46 +251,13 @@ pub async fn start(settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<
     let handle = server.handle();
     let server = tokio::spawn(server);
 
-    let jobs = start_jobs(&settings, &sql, live, sender, publisher, mailer, gauges.metrics.clone(), clock);
+    let jobs = jobs::start(&settings, &sql, live, channels, gauges.metrics.clone(), clock);
 
     let contents = sql.contents().await.ok();
     let welcome = Welcome::new(&settings, address, admin.as_ref().map(|admin| admin.address), contents);
     let shutdown_grace = deadlines.shutdown_grace;
     let listener = own_listener;
     Ok(Running { address, shutdown_grace, draining, listener, handle, server, jobs, sql, admin, welcome })
-}
-
-/// What goes on beside requests, until the program stops.
-fn start_jobs(
-    settings: &Settings,
-    sql: &Sql,
-    live: Arc<LiveSeats>,
-    sender: Arc<dyn WebhookSender>,
-    publisher: Option<Arc<dyn Publisher>>,
-    mailer: Option<Arc<dyn Mailer>>,
-    metrics: PrometheusHandle,
-    clock: Arc<dyn Clock>,
-) -> JoinSet<()> {
-    let mut jobs = JoinSet::new();
-    jobs.spawn(async move { live.run().await });
-    let watched = sql.clone();
-    jobs.spawn(async move { watched.watch().await });
-    jobs.spawn(application::history::project(Arc::new(sql.clone())));
-    let store = Arc::new(sql.clone());
-    jobs.spawn(Courier::new(store.clone(), store.clone(), sender, Arc::clone(&clock)).run());
-    let lag = watch_lag(store.clone(), Arc::clone(&clock), publisher.is_some(), mailer.is_some());
-    jobs.spawn(lag);
-    if let Some(publisher) = publisher {
-        jobs.spawn(Publication::new(store.clone(), store.clone(), publisher).run());
-    }
-    if let Some(mailer) = mailer {
-        sql.queue_mail();
-        let remind_secs = settings.mail.remind_secs;
-        jobs.spawn(Postman::new(store.clone(), store, mailer, Arc::clone(&clock), remind_secs).run());
-    }
-    jobs.spawn(keep_metrics(metrics));
-    jobs.spawn(purge_regularly(sql.clone(), clock, settings.news.history_kept));
-    jobs
 }
 
 /// What people can do, over adapters.
@@ -471,17 +426,6 @@ fn seat_changes(shared: Option<Shared>) -> Arc<dyn SeatChanges> {
     }
 }
 
-/// What posts facts to receivers: to public addresses, and in development to this machine.
-fn webhook_sender(settings: &Settings) -> anyhow::Result<Arc<dyn WebhookSender>> {
-    let allowed = match (&settings.news.webhook_allowed_networks, settings.environment) {
-        (Some(networks), _) => networks.clone(),
-        (None, Environment::Development) => vec!["127.0.0.0/8".parse()?, "::1/128".parse()?],
-        (None, Environment::Production) => Vec::new(),
-    };
-    let client = WebhookClient::new(allowed, Arc::new(SystemResolver));
-    Ok(Arc::new(client.map_err(|cause| anyhow!("webhooks cannot be sent: {cause}"))?))
-}
-
 async fn listen(host: &str, port: u16) -> anyhow::Result<TcpListener> {
     let address = lookup_host((host, port)).await?.next().context("the name has no address")?;
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
@@ -537,36 +481,4 @@ fn drop_new_connections(listener: &SockRef<'_>) -> std::io::Result<()> {
 #[expect(clippy::unnecessary_wraps, reason = "it can fail on Linux")]
 fn ignore_new_connections(_: &SockRef<'_>) -> std::io::Result<()> {
     Ok(())
-}
-
-/// Folds histograms into their buckets, every few seconds.
-async fn keep_metrics(metrics: PrometheusHandle) {
-    let mut ticks = interval(telemetry::UPKEEP);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        metrics.run_upkeep();
-    }
-}
-
-/// Forgets, every hour, sessions that have ended, outcomes whose keys are too old, and history.
-async fn purge_regularly(sql: Sql, clock: Arc<dyn Clock>, history_kept: Duration) {
-    let mut ticks = interval(PURGE_EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let now = clock.now();
-        match Sessions::purge(&sql, now).await {
-            Ok(sessions) => tracing::debug!(sessions, "forgot ended sessions"),
-            Err(error) => tracing::warn!(%error, "ended sessions could not be forgotten"),
-        }
-        match sql.purge_idempotency_keys(Timestamp::new(now.as_datetime() - KEYS_KEPT)).await {
-            Ok(keys) => tracing::debug!(keys, "forgot old idempotency keys"),
-            Err(error) => tracing::warn!(%error, "old idempotency keys could not be forgotten"),
-        }
-        match sql.drop_history(Timestamp::new(now.as_datetime() - history_kept)).await {
-            Ok(facts) => tracing::debug!(facts, "dropped old history"),
-            Err(error) => tracing::warn!(%error, "old history could not be dropped"),
-        }
-    }
 }

@@ -5,6 +5,8 @@
 //! | [`settings`] | every setting, declared once; from the environment and `config/` |
 //! | [`deadlines`] | what follows from how long each hop of a request may take |
 //! | [`app`] | adapters behind ports, use cases over ports, the server on top |
+//! | `channels`, `broker`, `mail` | who is told of what happens, and by what |
+//! | `jobs` | what goes on beside requests |
 //! | [`cli`] | the commands |
 //! | `create_admin` | the command that makes an admin |
 //! | `seed` | the people and events of a demonstration |
@@ -16,12 +18,14 @@
 
 pub mod app;
 mod broker;
+mod channels;
 pub mod cli;
 pub mod clock;
 mod create_admin;
 mod data_folder;
 pub mod deadlines;
 mod descriptors;
+mod jobs;
 mod mail;
 mod misused;
 mod output;

@@ -31,8 +31,8 @@ pub(crate) fn mailer(
         MailOptions { from, public_url: mail.public_url.clone().or_else(served), templates: mail.templates.clone() };
     let letters = Letters::new(&options, clock).context("MAIL_TEMPLATES")?;
     Ok(Some(match mail.server.clone() {
-        Some(server) => {
-            let mailer = SmtpMailer::new(server, letters);
+        Some(smtp) => {
+            let mailer = SmtpMailer::new(smtp, letters);
             Arc::new(mailer.map_err(|cause| anyhow!("mail cannot be sent: {cause}"))?)
         }
         None => Arc::new(FileMailer::new(folder(settings), letters)),

@@ -65,7 +65,7 @@ const KILLS: u32 = 200;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_is_killed_two_hundred_times_loses_no_fact() {
     let site = Site::migrated().await;
-    let mut programs = vec![site.start_process().await, site.start_process().await];
+    let mut programs = [site.start_process().await, site.start_process().await];
     let mut service = Service::of(site, programs.iter().map(|program| Arc::new(program.instance())).collect()).await;
     service.may_be_cut();
     service.calm().await;

@@ -1,4 +1,4 @@
-//! Facts published to RabbitMQ.
+//! Facts published to `RabbitMQ`.
 
 use lapin::ExchangeKind;
 use lapin::options::QueueDeclareOptions;

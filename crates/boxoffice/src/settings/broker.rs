@@ -6,7 +6,7 @@ use super::declare::settings;
 use super::parser::Parser;
 
 settings! {
-    /// A RabbitMQ that is told of everything that happens. While it is away facts wait, and nothing else does.
+    /// A broker that is told of everything that happens, which has to be `RabbitMQ`. While it is away facts wait, and nothing else does.
     pub struct Broker {
         /// The address of the server. Unset: there is none. TLS (amqps:) is not supported: name a broker nearby.
         AMQP_URL => url: Option<AmqpUrl> =

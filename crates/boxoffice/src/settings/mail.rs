@@ -21,7 +21,7 @@ settings! {
         .example("smtps://boxoffice:password@mail.example.com")
         .or_in_file();
 
-        /// Who mail is from. Needed with SMTP_URL.
+        /// Who mail is from. Needed with `SMTP_URL`.
         MAIL_FROM => from: Option<Sender> = Parser::with_complaints(
             "must be an address, or a name and an address",
             Sender::parse,
@@ -29,7 +29,7 @@ settings! {
         .optional()
         .example("Box Office <tickets@example.com>");
 
-        /// What links in mails begin with: where people find the page. Needed with SMTP_URL in production. Unset: in
+        /// What links in mails begin with: where people find the page. Needed with `SMTP_URL` in production. Unset: in
         /// development the address that the program serves, in production mails have no links.
         PUBLIC_URL => public_url: Option<PublicUrl> = Parser::with_complaints(
             "must be an http or https address without a query",
@@ -38,7 +38,7 @@ settings! {
         .optional()
         .example("https://tickets.example.com");
 
-        /// A folder whose files replace the templates of the same name, such as seat_confirmed.html.
+        /// A folder whose files replace the templates of the same name, such as `seat_confirmed.html`.
         MAIL_TEMPLATES => templates: Option<PathBuf> = text().optional_as(PathBuf::from).example("/etc/boxoffice/mail");
 
         /// How long before an event people are reminded of it; 0 for never. Who books later is not reminded.
