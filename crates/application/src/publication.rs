@@ -11,7 +11,7 @@ use crate::leader::Leader;
 use crate::outage::Outage;
 
 /// How many facts are published together.
-const AT_ONCE: u32 = 1_000;
+const AT_ONCE: u32 = 256;
 
 /// How long a broker or a store that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(1);

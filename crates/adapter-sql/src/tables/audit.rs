@@ -1,6 +1,6 @@
 //! Whether seats and registrations agree, the programme with its events, and every value with the rules of the API.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use async_trait::async_trait;
 use domain::RegistrationStatus;
@@ -11,6 +11,7 @@ use sea_orm::{ConnectionTrait, DatabaseConnection, FromQueryResult, QueryResult,
 use crate::Sql;
 use crate::access::engine::Engine;
 use crate::access::error::failed;
+use crate::tables::facts::render;
 use crate::tables::rows::Row;
 
 #[async_trait]
@@ -37,9 +38,12 @@ impl Audit for Sql {
 /// How often what the history tells otherwise of is looked at again.
 const LOOKS: u32 = 2;
 
-/// From when on rows have facts that are kept.
-const TOLD_SINCE: &str = "SELECT COALESCE((SELECT MIN(history.at) FROM history WHERE history_state.dropped > 0), \
-    history_state.begun_at) AS since FROM history_state WHERE id = 1";
+/// 9999-12-31T23:59:59Z, in seconds since 1970: later than every row.
+const END_OF_TIME: i64 = 253_402_300_799;
+
+/// From when on rows have facts that are kept; `NULL` if none is.
+const TOLD_SINCE: &str = "SELECT CASE WHEN dropped > 0 THEN (SELECT MIN(history.at) FROM history) ELSE begun_at END AS since \
+    FROM history_state WHERE id = 1";
 
 /// A registration's row does not say when it was cancelled: one that was told of nothing is looked at by its date.
 const REGISTRATIONS_ASTRAY: &str = "SELECT registrations.event_id, registrations.user_id, registrations.status, newest.type \
@@ -56,19 +60,53 @@ const EVENTS_ASTRAY: &str = "SELECT id, 'created' AS lacks FROM events WHERE cre
         (SELECT 1 FROM history WHERE history.event_id = events.id AND history.type = 'event.deleted')";
 
 impl Sql {
+    /// Facts that are in no history yet are read, and not projected: an operator's command queues no mail.
     async fn facts_astray_now(&self) -> Result<BTreeSet<FactAstray>, StoreError> {
-        if let Err(error) = self.catch_up().await {
-            tracing::debug!(%error, "what is committed could not be projected before the check");
-        }
         let pools = &self.0.pools;
         self.without_deadline(facts_astray(pools.present().reader.clone(), pools.engine())).await
+    }
+}
+
+/// What is told by facts that are in no history yet.
+struct Unprojected {
+    events: HashSet<u64>,
+    registrations: HashSet<(u64, u64)>,
+}
+
+impl Unprojected {
+    async fn read(db: &DatabaseConnection, engine: Engine) -> Result<Self, StoreError> {
+        let mut unprojected = Self { events: HashSet::new(), registrations: HashSet::new() };
+        let sql = "SELECT batch, first, at, what FROM facts";
+        for row in without_deadline(db, Statement::from_string(engine.backend(), sql)).await? {
+            let text = |name| row.try_get::<String>("", name).map_err(failed);
+            let first: i32 = row.try_get("", "first").map_err(failed)?;
+            let at: DateTimeUtc = row.try_get("", "at").map_err(failed)?;
+            for fact in render(&text("what")?, &text("batch")?, first.into(), at, "")? {
+                match (fact.event, fact.user) {
+                    (Some(event), Some(user)) => drop(unprojected.registrations.insert((event, user))),
+                    (Some(event), None) => drop(unprojected.events.insert(event)),
+                    (None, _) => {}
+                }
+            }
+        }
+        Ok(unprojected)
+    }
+
+    fn tells(&self, astray: &FactAstray) -> bool {
+        match astray {
+            FactAstray::Created(event) | FactAstray::Deleted(event) => self.events.contains(&event.get()),
+            FactAstray::Registration { event, user, .. } => self.registrations.contains(&(event.get(), user.get())),
+        }
     }
 }
 
 async fn facts_astray(db: DatabaseConnection, engine: Engine) -> Result<BTreeSet<FactAstray>, StoreError> {
     let rows = without_deadline(&db, Statement::from_string(engine.backend(), TOLD_SINCE)).await?;
     let Some(row) = rows.first() else { return Ok(BTreeSet::new()) };
-    let since: DateTimeUtc = row.try_get("", "since").map_err(failed)?;
+    // Before the rows: what is projected meanwhile is in the history then.
+    let unprojected = Unprojected::read(&db, engine).await?;
+    let since: Option<DateTimeUtc> = row.try_get("", "since").map_err(failed)?;
+    let Some(since) = since.or_else(|| DateTimeUtc::from_timestamp(END_OF_TIME, 0)) else { return Ok(BTreeSet::new()) };
     let statement = |sql| Statement::from_sql_and_values(engine.backend(), sql, [since.into()]);
     let mut astray = BTreeSet::new();
     for row in without_deadline(&db, statement(EVENTS_ASTRAY)).await? {
@@ -93,6 +131,7 @@ async fn facts_astray(db: DatabaseConnection, engine: Engine) -> Result<BTreeSet
             is_told_confirmed: told.map(|told| told.ends_with(confirmed)),
         });
     }
+    astray.retain(|astray| !unprojected.tells(astray));
     Ok(astray)
 }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
@@ -37,8 +37,9 @@ const POLL: Duration = Duration::from_millis(250);
 const YIELD: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(20);
 
-/// More commands than these waiting is a crowd.
+/// More commands than these waiting is a crowd, and for how long after they were seen: a crowd's queue is short in between.
 const CROWD: usize = 32;
+const CROWDED: Duration = Duration::from_millis(300);
 
 /// Rows of history that one transaction drops.
 const DROPPED_AT_ONCE: u32 = 5_000;
@@ -51,6 +52,8 @@ const LEADER: i64 = 0x626f_786f_6666_6163;
 pub(crate) struct Projection {
     /// Months that have a partition.
     months: Mutex<HashSet<NaiveDate>>,
+    /// When a crowd was seen last.
+    crowd: Mutex<Option<Instant>>,
 }
 
 /// Whether to wait for another process that projects.
@@ -89,7 +92,7 @@ impl Sql {
     /// Waits while a crowd books, but not for long: a sale is not slowed by its own news.
     pub(crate) async fn give_way(&self) {
         let calm = async {
-            while self.waiting_commands() > CROWD {
+            while self.0.projection.is_crowded(self.waiting_commands()) {
                 sleep(LOOK).await;
             }
         };
@@ -331,6 +334,15 @@ impl Projecting<'_> {
 }
 
 impl Projection {
+    /// Whether there is a crowd, or was one a moment ago.
+    fn is_crowded(&self, waiting: usize) -> bool {
+        let mut seen = self.crowd.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting > CROWD {
+            *seen = Some(Instant::now());
+        }
+        seen.is_some_and(|seen| seen.elapsed() < CROWDED)
+    }
+
     fn knows(&self, month: NaiveDate) -> bool {
         self.months.lock().unwrap_or_else(PoisonError::into_inner).contains(&month)
     }
