@@ -65,6 +65,9 @@ struct Meaningless(&'static str);
 /// The version of each shape that is written.
 const VERSION: u32 = 1;
 
+/// The version of a profile's shape that says whether the person is told by mail.
+const WITH_NOTIFICATIONS: u32 = 2;
+
 /// The version of a shape that names none.
 fn unnamed() -> u32 {
     1
@@ -225,7 +228,7 @@ impl From<&User> for UserShape {
             role: user.role.as_str().to_owned(),
             notifications: user.notifications,
             created_at: user.created_at.as_datetime(),
-            v: VERSION,
+            v: WITH_NOTIFICATIONS,
         }
     }
 }
@@ -319,9 +322,10 @@ mod tests {
         ];
         pub(super) const DELETION: [&str; 2] =
             [r#"{"cancelled_registrations":3}"#, r#"{"cancelled_registrations":3,"v":1}"#];
-        pub(super) const USER: [&str; 2] = [
+        pub(super) const USER: [&str; 3] = [
             r#"{"id":3,"name":"Ada","email":"ada@example.com","role":"admin","created_at":"2030-01-15T12:00:00Z"}"#,
             r#"{"id":3,"name":"Ada","email":"ada@example.com","role":"admin","created_at":"2030-01-15T12:00:00Z","v":1}"#,
+            r#"{"id":3,"name":"Ada","email":"ada@example.com","role":"admin","notifications":true,"created_at":"2030-01-15T12:00:00Z","v":2}"#,
         ];
     }
 

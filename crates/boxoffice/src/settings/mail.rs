@@ -27,7 +27,7 @@ settings! {
             Sender::parse,
         )
         .optional()
-        .example("Box Office <tickets@example.com>");
+        .example("tickets@example.com");
 
         /// What links in mails begin with: where people find the page. Needed with `SMTP_URL` in production. Unset: in
         /// development the address that the program serves, in production mails have no links.
