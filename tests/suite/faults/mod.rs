@@ -15,6 +15,7 @@
 //! | `hosts` | which server is written to, while servers, names and sessions change |
 //! | `overload` | more requests than the program can serve |
 //! | `matrix` | the answers and their times, for each state of Postgres and Redis |
+//! | `news` | facts told while whoever tells and is told is killed |
 //! | `schedule` | faults in a random order |
 //! | `upgrade` | a newer release that moves the schema ahead |
 
@@ -25,6 +26,7 @@ mod hosts;
 mod ledger;
 mod lost_commits;
 mod matrix;
+mod news;
 mod overload;
 mod postgres;
 mod program;

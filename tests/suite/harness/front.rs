@@ -118,15 +118,22 @@ fn launch(folder: &Path) -> Child {
         .expect("nginx can be started")
 }
 
+/// The text of every source file in a folder and its folders.
+fn sources(folder: &Path) -> String {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths
+        .map(|path| match path.extension() {
+            _ if path.is_dir() => sources(&path),
+            Some(extension) if extension == "rs" => fs::read_to_string(&path).unwrap(),
+            _ => String::new(),
+        })
+        .collect()
+}
+
 #[test]
 fn every_story_that_is_told_directly_exists() {
     let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite");
-    let files = ["stories", "."].iter().flat_map(|folder| fs::read_dir(suite.join(folder)).unwrap());
-    let told: String = files
-        .map(|file| file.unwrap().path())
-        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"))
-        .map(|file| fs::read_to_string(file).unwrap())
-        .collect();
+    let told = sources(&suite);
     for (story, _) in TOLD_DIRECTLY {
         let story = story.trim_start_matches("full::");
         assert!(told.contains(&format!("async fn {story}(")), "{story}");

@@ -51,6 +51,7 @@ async fn signing_up_answers_with_the_account_and_a_pair_of_tokens(site: Site) {
                 "name": "Ada Lovelace",
                 "email": "ada@example.com",
                 "role": "user",
+                "notifications": true,
                 "created_at": "2030-01-15T12:00:00Z",
             },
             "token": ada.token,

@@ -35,6 +35,7 @@ async fn a_user_reads_their_own_account(site: Site) {
             "name": me["name"],
             "email": ada.email,
             "role": "user",
+            "notifications": true,
             "created_at": "2030-01-15T12:00:00Z",
         })
     );
