@@ -62,6 +62,8 @@ async fn tabs_that_renew_a_session_at_once_take_turns() {
     let mut tabs = Vec::new();
     for _ in 0..3 {
         let [before, tab] = window.open_tab(&api, RELOAD_TOGETHER).await;
+        // The tab shows who is signed in before it has renewed the session, which a reload would cut short.
+        window.settles("return sessionStorage.getItem('boxoffice.access_token') !== null", json!(true)).await;
         window.find("#log-out").await;
         if tabs.is_empty() {
             tabs.push(before);
