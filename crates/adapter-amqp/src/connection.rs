@@ -28,12 +28,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects and logs in. Whoever stops waiting leaves nothing behind.
+    /// Connects and logs in. A call that is dropped leaves nothing behind.
     pub(crate) async fn open(url: &AmqpUrl) -> Result<Self, PublishFailed> {
         let stream = TcpStream::connect((url.host.as_str(), url.port)).await.map_err(|error| failure::io(&error))?;
         let socket = Socket::of(&stream).map_err(|error| failure::io(&error))?;
         let stream = Mutex::new(Some(stream));
-        // The socket is made here and not by lapin, which would go on in its thread when nobody waits any more. lapin asks
+        // The socket is made here and not by lapin, whose thread would go on after the call is dropped. lapin asks
         // for a second one if the first ends early; there is none.
         let connect = async move |_, _| {
             let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -1,4 +1,4 @@
-//! An event as an iCalendar file (RFC 5545), for a mail and for whoever asks for one.
+//! An event as an iCalendar file (RFC 5545), for a mail and for a client.
 //!
 //! The file is written here, and read back in the tests by the crate `icalendar`: that crate's writer does not end for
 //! some titles that mix spaces with characters beyond ASCII, and leaves carriage returns as they are.
@@ -17,7 +17,7 @@ const MAX_LINE: usize = 75;
 /// still counts on from above.
 const PER_PROMOTION: u64 = 1 << 16;
 
-/// Whether somebody goes to the event.
+/// Whether the recipient has a seat at the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// It takes place, and its reader may go.

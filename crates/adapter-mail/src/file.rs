@@ -39,7 +39,7 @@ impl Mailer for FileMailer {
     }
 }
 
-/// Writes a file whole: whoever reads the folder finds all of it or nothing.
+/// Writes a file whole: a reader of the folder finds all of it or nothing.
 fn write(folder: &Path, name: &str, letter: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let path = folder.join(name);

@@ -45,13 +45,13 @@ impl Letters {
         Ok(Self { templates: Templates::read(templates.as_deref())?, from, public_url, calendar, clock })
     }
 
-    /// The calendar files that its mails have, for whoever asks for one by other ways.
+    /// The calendar files that its mails have, for clients that ask for one by other ways.
     pub fn calendar(&self) -> &EventCalendar {
         &self.calendar
     }
 
     /// The letter of a mail. One whose recipient has no address is refused; one that cannot be written waits for
-    /// whoever mends the template.
+    /// an operator to mend the template.
     pub(crate) fn write(&self, mail: &Mail) -> Result<Message, MailFailed> {
         let no_address = || MailFailed::Refused("the recipient's address is no e-mail address".to_owned());
         let to = address(&mail.to).ok_or_else(no_address)?;

@@ -76,7 +76,7 @@ impl Does {
 }
 
 #[tokio::test]
-async fn a_recipient_that_is_not_known_is_refused_for_good_and_the_connection_goes_on() {
+async fn an_unknown_recipient_is_refused_and_the_connection_goes_on() {
     let server = Server::start(|_, line| match line {
         "RCPT TO:<ada@example.org>" => Does::Says("550 5.1.1 <ada@example.org>: user unknown"),
         _ => Does::Usual,

@@ -37,6 +37,7 @@ pub(crate) mod operation;
 pub(crate) mod pool_wait;
 pub(crate) mod pools;
 pub(crate) mod probe;
+pub(crate) mod raw;
 pub(crate) mod retry;
 pub(crate) mod server;
 pub(crate) mod statement;

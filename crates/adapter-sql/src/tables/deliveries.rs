@@ -8,7 +8,7 @@ use domain::ports::{AfterAttempt, Attempt, Deliveries, DueDelivery, StoreError};
 use domain::{DeliveryId, FactId, Timestamp, WebhookId, WebhookSecret, WebhookUrl};
 use metrics::counter;
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
+use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
 use tokio::time::timeout;
 
 use crate::Sql;
@@ -16,6 +16,7 @@ use crate::access::bulk_rows::BulkRows;
 use crate::access::engine::Engine;
 use crate::access::error::failed;
 use crate::access::operation::Writing;
+use crate::access::raw::{column, execute, query};
 use crate::access::transaction::Tx;
 use crate::tables::rows::{Row, stored};
 
@@ -224,17 +225,4 @@ async fn settle_webhook(tx: &Tx, engine: Engine, webhook: WebhookId, attempts: &
         execute(tx, engine, sql, vec![id, last.at.as_datetime().into()]).await?;
     }
     Ok(())
-}
-
-async fn query(tx: &Tx, engine: Engine, sql: &str, values: Vec<Value>) -> Result<Vec<QueryResult>, StoreError> {
-    tx.query_all_raw(Statement::from_sql_and_values(engine.backend(), sql, values)).await.map_err(failed)
-}
-
-async fn execute(tx: &Tx, engine: Engine, sql: &str, values: Vec<Value>) -> Result<(), StoreError> {
-    let statement = Statement::from_sql_and_values(engine.backend(), sql, values);
-    tx.execute_raw(statement).await.map(drop).map_err(failed)
-}
-
-fn column<T: TryGetable>(row: &QueryResult, name: &str) -> Result<T, StoreError> {
-    row.try_get("", name).map_err(failed)
 }

@@ -9,7 +9,7 @@ use domain::ports::{AfterMail, DueMail, Events, MailAttempt, Mails, StoreError};
 use domain::{EmailAddress, Event, EventId, Mail, MailId, MailKind, PersonName, RegistrationStatus, Timestamp};
 use metrics::counter;
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
+use sea_orm::{ConnectionTrait, QueryResult, Statement};
 use tokio::time::timeout;
 
 use crate::Sql;
@@ -17,6 +17,7 @@ use crate::access::bulk_rows::BulkRows;
 use crate::access::engine::Engine;
 use crate::access::error::failed;
 use crate::access::operation::Writing;
+use crate::access::raw::{column, execute, query};
 use crate::access::transaction::Tx;
 use crate::tables::facts::event_told;
 use crate::tables::rows::{Row, stored};
@@ -305,17 +306,4 @@ async fn remind_in(tx: &Tx, engine: Engine, ahead_secs: u32) -> Result<u64, Stor
     let queued = execute(tx, engine, sql, values).await?;
     execute(tx, engine, "UPDATE channels SET at = $1 WHERE name = 'reminders'", vec![to.into()]).await?;
     Ok(queued)
-}
-
-async fn query(tx: &Tx, engine: Engine, sql: &str, values: Vec<Value>) -> Result<Vec<QueryResult>, StoreError> {
-    tx.query_all_raw(Statement::from_sql_and_values(engine.backend(), sql, values)).await.map_err(failed)
-}
-
-async fn execute(tx: &Tx, engine: Engine, sql: &str, values: Vec<Value>) -> Result<u64, StoreError> {
-    let statement = Statement::from_sql_and_values(engine.backend(), sql, values);
-    tx.execute_raw(statement).await.map(|done| done.rows_affected()).map_err(failed)
-}
-
-fn column<T: TryGetable>(row: &QueryResult, name: &str) -> Result<T, StoreError> {
-    row.try_get("", name).map_err(failed)
 }

@@ -14,7 +14,7 @@ use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use domain::ports::{Outbox, Projected, StoreError};
 use domain::{FactType, MailKind, RegistrationStatus, Timestamp, Version};
 use metrics::counter;
-use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
+use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
 use tokio::time::{sleep, timeout};
 
 use crate::Sql;
@@ -22,6 +22,7 @@ use crate::access::bulk_rows::BulkRows;
 use crate::access::engine::Engine;
 use crate::access::error::failed;
 use crate::access::operation::Writing;
+use crate::access::raw::column;
 use crate::access::transaction::Tx;
 use crate::tables::facts::{RenderedFact, render};
 use crate::tables::rows::stored;
@@ -362,10 +363,6 @@ async fn add_month(projecting: &Projecting<'_>, month: NaiveDate) -> Result<(), 
     projecting.query(sql, vec![month.to_string().into()]).await?;
     projecting.sql.0.projection.learn(month);
     Ok(())
-}
-
-fn column<T: TryGetable>(row: &QueryResult, name: &str) -> Result<T, StoreError> {
-    row.try_get("", name).map_err(failed)
 }
 
 /// Drops rows from before an instant, whole months first.

@@ -10,13 +10,14 @@ use domain::{
     PageRequest, Replay, Timestamp, Webhook, WebhookId, WebhookPatch, WebhookSecret, WebhookUrl,
 };
 use sea_orm::prelude::DateTimeUtc;
-use sea_orm::{ConnectionTrait, QueryResult, Statement, TryGetable, Value};
+use sea_orm::{ConnectionTrait, QueryResult, Statement, Value};
 use serde_json::json;
 
 use crate::Sql;
 use crate::access::engine::Engine;
 use crate::access::error::{failed, is_orphan};
 use crate::access::operation::{Reading, Writing};
+use crate::access::raw::column;
 use crate::access::statement::Statements;
 use crate::access::transaction::Tx;
 use crate::tables::facts::new_batch;
@@ -352,10 +353,6 @@ async fn deliveries(
 
 async fn one(tx: &Tx, engine: Engine, sql: &str, values: Vec<Value>) -> Result<Option<QueryResult>, StoreError> {
     tx.query_one_raw(Statement::from_sql_and_values(engine.backend(), sql, values)).await.map_err(failed)
-}
-
-fn column<T: TryGetable>(row: &QueryResult, name: &str) -> Result<T, StoreError> {
-    row.try_get("", name).map_err(failed)
 }
 
 /// Patterns as a column holds them: none has a space.
